@@ -1,0 +1,49 @@
+# A fresh machine needs Python >= 3.11 with its venv module, and make. PYTHON=python3.12 picks another interpreter.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-by-make
+DEMO := .demo
+
+.PHONY: help setup check test demo bench docs services clean
+
+help: ## list these targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r target says; do printf '  make %-10s %s\n' "$$target" "$$says"; done
+
+setup: $(STAMP) ## make .venv and install pinchpoint into it
+
+$(STAMP): setup.cfg pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'pinchpoint needs Python 3.11 or later; name one: make setup PYTHON=python3.11' >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'Python cannot make environments here: its venv module or ensurepip is missing (on Debian and Ubuntu: apt install python3-venv)' >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+check: $(STAMP) ## lint, types, import rules, generated pages up to date
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+	$(BIN)/python docs/build.py --check
+
+test: $(STAMP) ## all tests; what cannot run here is skipped and says why
+	$(BIN)/python -m pytest
+
+demo: $(STAMP) ## train slowly on purpose and let pinchpoint say why
+	$(BIN)/pinchpoint watch --store $(DEMO)/lake -- $(BIN)/python examples/train.py --slow tiny-files
+
+bench: $(STAMP) ## measure speed, memory and overhead, and print them
+	$(BIN)/python benchmarks/run.py
+
+docs: $(STAMP) ## write docs/reference anew from the code
+	$(BIN)/python docs/build.py
+
+services: ## start what pinchpoint talks to: nothing yet
+	@echo 'pinchpoint needs no services: records are kept in a lake on disk'
+
+clean: ## remove what these targets made, .venv included
+	rm -rf $(VENV) $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,189 @@
+"""Write docs/reference from the code: fields, metrics, commands, causes and settings.
+
+python docs/build.py          writes the pages
+python docs/build.py --check  changes nothing and fails when a page is not what would be written
+"""
+
+import dataclasses
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pinchpoint import cli, config, fields
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+CATALOGUE = ROOT / "models" / "causes" / "catalogue"
+
+
+def fields_page() -> str:
+    """Every kind of record with its fields, then every field."""
+    parts = ["# Fields",
+             "Records are flat. Times are UTC, shares lie between 0 and 1. No value means: cannot be measured here; NaN: not enough seen "
+             "yet; 0: measured, none.",
+             "## Kinds of record"]
+    for title, kinds in (("Shipped", fields.SHIPPED), ("Made by the analysis", fields.DERIVED)):
+        parts += [f"### {title}", _table(("kind", "fields"), [(f"`{kind}`", _names(fields.KINDS[kind])) for kind in kinds])]
+    parts += ["## All fields", _table(("field", "type", "unit", "meaning"), [
+        (f"`{field.name}`", field.type, field.unit or "", field.meaning) for field in fields.FIELDS.values()])]
+    parts += ["## Phases", "The exclusive parts of a step's wall time.",
+              _table(("phase", "meaning"), [(f"`{name}`", meaning) for name, meaning in fields.PHASES.items()])]
+    return _page(parts, "pinchpoint/fields.py")
+
+
+def metrics_page() -> str:
+    """Every metric, by the kind of entity it is read of."""
+    parts = ["# Metrics", "Readings of one entity at one time. A counter only grows; the analysis takes differences. The last column "
+             "prints the same number, so that anybody can check it."]
+    for entity in dict.fromkeys(metric.entity for metric in fields.METRICS.values()):
+        parts += [f"## {entity}", _table(("metric", "kind", "unit", "meaning", "check"), [
+            (f"`{metric.name}`", metric.kind, metric.unit, metric.meaning, f"`{metric.check}`")
+            for metric in fields.METRICS.values() if metric.entity == entity])]
+    return _page(parts, "pinchpoint/fields.py")
+
+
+def commands() -> list[tuple[str, click.Command]]:
+    """Every command as it is typed, and the commands below groups, sorted."""
+    root = click.Context(cli.root, info_name="pinchpoint", max_content_width=80, terminal_width=80)
+    found: list[tuple[str, click.Command]] = []
+    for name in cli.root.list_commands(root):
+        command = cli.root.get_command(root, name)
+        if command is not None:
+            found.append((f"pinchpoint {name}", command))
+        if isinstance(command, click.Group):
+            found += [(f"pinchpoint {name} {below}", command.commands[below]) for below in sorted(command.commands)]
+    return found
+
+
+def commands_page() -> str:
+    """The help of every command, 80 columns wide."""
+    parts = ["# Commands", "Data goes to stdout, talk to stderr. Exit status: 0 answered, 1 failed, 2 wrong usage, 130 interrupted."]
+    for path, command in [("pinchpoint", cli.root), *commands()]:
+        parts += [f"## {path}", f"```text\n{_help(path, command)}\n```"]
+    return _page(parts, "the commands' own help")
+
+
+def _help(path: str, command: click.Command) -> str:
+    parent = None
+    for name in path.split()[:-1]:
+        parent = click.Context(cli.root, parent=parent, info_name=name, help_option_names=["-h", "--help"])
+    context = click.Context(command, parent=parent, info_name=path.split()[-1], terminal_width=80, max_content_width=80,
+                            help_option_names=["-h", "--help"])
+    return command.get_help(context)
+
+
+def causes_page() -> str:
+    """Every cause of the catalogue, with the evidence it needs and what to do about it."""
+    causes = [cause for path in sorted(CATALOGUE.glob("*.toml"))
+              for cause in tomllib.loads(path.read_text(encoding="utf-8"))["cause"]]
+    parts = ["# Causes",
+             "What pinchpoint can name as the reason for lost seconds. A piece of evidence has two limits: from the first on it speaks "
+             "somewhat, from the second on strongly.",
+             _table(("id", "cause", "category", "says"),
+                    [(cause["id"], f"[{cause['name']}](#{_anchor(cause)})", cause["category"], cause["summary"]) for cause in causes])]
+    for category in fields.CATEGORIES:
+        parts.append(f"## {category}")
+        for cause in causes:
+            if cause["category"] == category:
+                parts += _cause(cause)
+    return _page(parts, "models/causes/catalogue")
+
+
+def _cause(cause: Mapping[str, Any]) -> list[str]:
+    parts = [f"### {cause['id']} {cause['name']}", f"{_sentence(cause['summary'])} Explains {_names(cause['explains'])}.",
+             f"Why: {cause['why']}"]
+    rows = [(title, _facts(piece), piece.get("because", ""))
+            for title, key in (("needs", "required"), ("speaks for it", "supporting"), ("speaks against it", "excluding"))
+            for piece in cause.get(key, ())]
+    if rows:
+        parts.append(_table(("evidence", "fact and limits", "because"), rows))
+    parts += ["What to do:", "\n".join(f"- {fix}" for fix in cause["fix"]), f"Source of the limits: {cause['source']}"]
+    return parts
+
+
+def _facts(piece: Mapping[str, Any]) -> str:
+    if "any" in piece:
+        return " or ".join(_facts(one) for one in piece["any"])
+    limits = [f"{way} {some:g}, strongly {way} {strong:g}" if some != strong else f"{way} {some:g}"
+              for way in ("above", "below") if way in piece for some, strong in [piece[way]]]
+    return " and ".join([f"`{piece['fact']}` {limit}" for limit in limits])
+
+
+def _anchor(cause: Mapping[str, Any]) -> str:
+    return f"{cause['id']}-{cause['name']}".lower()
+
+
+def settings_page() -> str:
+    """Every setting of pinchpoint.toml with its default."""
+    parts = ["# Settings",
+             f"`{config.FILE_NAME}` is looked for in this order: `--config FILE`, `$PINCHPOINT_CONFIG`, the working directory, the folder "
+             "`$XDG_CONFIG_HOME/pinchpoint`. The first one found counts alone. Unknown settings are refused.",
+             "```toml\n[analysis]\nwindow_s = 30\n\n[retention.days]\nmetric = 7\n```"]
+    for title, kind in (("", config.Config), *config.SECTIONS.items()):
+        rows = [(f"`{title and title + '.'}{field.name}`", _default(getattr(kind(), field.name)), field.metadata["meaning"])
+                for field in dataclasses.fields(kind) if "meaning" in field.metadata]
+        parts += [f"## {title}" if title else "## At the top", *([_sentence(kind.__doc__ or "")] if title else []),
+                  _table(("setting", "default", "meaning"), rows)]
+    return _page(parts, "pinchpoint/config.py")
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "`$XDG_DATA_HOME/pinchpoint/lake`"
+    if isinstance(value, Mapping):
+        return ", ".join(sorted({f"`{each:g}` each" for each in value.values()}))
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
+
+
+def _page(parts: Iterable[str], source: str) -> str:
+    return "\n\n".join([f"<!-- Written by `make docs` from {source}; changes belong there. -->", *parts]) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _sentence(text: str) -> str:
+    text = text[0].upper() + text[1:]
+    return text if text.endswith(".") else text + "."
+
+
+PAGES = {
+    "fields.md": fields_page,
+    "metrics.md": metrics_page,
+    "commands.md": commands_page,
+    "causes.md": causes_page,
+    "settings.md": settings_page,
+}
+
+
+def outdated() -> list[str]:
+    """Names of the pages that are not what would be written now."""
+    return [name for name, page in PAGES.items()
+            if not (REFERENCE / name).is_file() or (REFERENCE / name).read_text(encoding="utf-8") != page()]
+
+
+def main() -> int:
+    """Write or check the pages."""
+    if "--check" in sys.argv[1:]:
+        names = outdated()
+        if names:
+            print(f"docs/reference is not up to date: {', '.join(names)}. Run `make docs` and commit what it wrote.", file=sys.stderr)
+        return 1 if names else 0
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What turns windows into findings, causes and a verdict; knows neither Beam nor files."""

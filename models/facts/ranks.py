@@ -1,0 +1,140 @@
+"""Facts that compare the ranks of a run with each other, and the work they were given."""
+
+import numpy as np
+
+from models.facts.registry import Scope, fact, ratio
+from models.view import Floats
+
+RANKS = "steps of at least two ranks"
+WORK = "tokens or samples of each step (run.step(tokens=…))"
+
+
+def slowest(scope: Scope) -> int | None:
+    """Place (in the view's ranks) of the rank with the most time of its own; None with fewer than two ranks."""
+    own = _own(scope)
+    return int(np.nanargmax(own)) if len(own) > 1 and (~np.isnan(own)).sum() > 1 else None
+
+
+def _own(scope: Scope) -> Floats:
+    """Mean seconds of its own of a step of each rank."""
+    steps = scope.rank_total("steps")
+    return np.asarray(np.divide(scope.rank_total("own_s"), steps, out=np.full(len(steps), np.nan), where=steps > 0))
+
+
+def rank_ratios(scope: Scope) -> Floats:
+    """Own step time of each rank over the median of the others."""
+    own = _own(scope)
+    result = np.full(len(own), np.nan)
+    for place in range(len(own)):
+        others = np.delete(own, place)
+        others = others[~np.isnan(others)]
+        if len(others) and np.median(others) > 0:
+            result[place] = own[place] / np.median(others)
+    return result
+
+
+@fact("straggler.ratio", "ratio", RANKS)
+def straggler_ratio(scope: Scope) -> float | None:
+    """Own step time of the slowest rank over the median of the others."""
+    place = slowest(scope)
+    return None if place is None else _known(rank_ratios(scope)[place])
+
+
+@fact("straggler.same_rank_ratio", "ratio", RANKS)
+def same_rank(scope: Scope) -> float | None:
+    """Share of the steps in which the slowest rank was the last to arrive."""
+    place = slowest(scope)
+    if place is None:
+        return None
+    return ratio(float(scope.rank_total("critical_steps")[place]), scope.steps)
+
+
+@fact("skew.share", "ratio", RANKS)
+def skew_share(scope: Scope) -> float | None:
+    """Share of wall time that ranks wait for the last one, beyond the median rank."""
+    return ratio(scope.total("skew_s"), scope.wall_s) if len(scope.view.ranks) > 1 else None
+
+
+@fact("skew.rotating_share", "ratio", RANKS)
+def rotating(scope: Scope) -> float | None:
+    """Share of wall time lost to skew that no single rank accounts for."""
+    if len(scope.view.ranks) < 2:
+        return None
+    own = _own(scope)
+    place = slowest(scope)
+    if place is None:
+        return None
+    steady = (own[place] - np.nanmedian(np.delete(own, place))) * scope.steps
+    return ratio(max(scope.total("skew_s") - max(float(steady), 0.0), 0.0), scope.wall_s)
+
+
+@fact("straggler.work_ratio", "ratio", RANKS)
+def work_of_slowest(scope: Scope) -> float | None:
+    """Work (tokens or samples a step) of the slowest rank over the median of the others."""
+    place = slowest(scope)
+    if place is None:
+        return None
+    steps = scope.rank_total("work_steps")
+    work = np.divide(scope.rank_total("work"), steps, out=np.full(len(steps), np.nan), where=steps > 0)
+    others = np.delete(work, place)
+    others = others[~np.isnan(others)]
+    return _known(work[place] / np.median(others)) if len(others) and np.median(others) > 0 else None
+
+
+@fact("straggler.compute_ratio", "ratio", RANKS)
+def compute_of_slowest(scope: Scope) -> float | None:
+    """Share of the slowest rank's extra time that its own computation accounts for."""
+    place = slowest(scope)
+    if place is None:
+        return None
+    steps = scope.rank_total("steps")
+    compute = scope.rank_total("compute_s") / np.where(steps > 0, steps, np.nan)
+    own = _own(scope)
+    extra = own[place] - np.nanmedian(np.delete(own, place))
+    return _known((compute[place] - np.nanmedian(np.delete(compute, place))) / extra) if extra > 0 else None
+
+
+@fact("compute.variation", "ratio", "steps with phases")
+def compute_variation(scope: Scope) -> float | None:
+    """Deviation of the computing time from step to step of one rank, over its mean; the median rank."""
+    steps, total, squared = (scope.rank_total(name) for name in ("steps", "compute_s", "compute_squared"))
+    return _median(_deviation(steps, total, squared))
+
+
+@fact("work.variation", "ratio", WORK)
+def work_variation(scope: Scope) -> float | None:
+    """Deviation of the work (tokens or samples) from step to step of one rank, over its mean; the median rank."""
+    steps, total, squared = (scope.rank_total(name) for name in ("work_steps", "work", "work_squared"))
+    return _median(_deviation(steps, total, squared))
+
+
+@fact("work.compute_correlation", "ratio", WORK)
+def work_correlation(scope: Scope) -> float | None:
+    """Correlation of the computing time of a step with its work; the median rank."""
+    steps = scope.rank_total("work_steps")
+    work, compute = scope.rank_total("work"), scope.rank_total("compute_s")
+    spread = np.sqrt(_variance(steps, work, scope.rank_total("work_squared"))
+                     * _variance(steps, compute, scope.rank_total("compute_squared")))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        together = scope.rank_total("work_compute") / steps - (work / steps) * (compute / steps)
+        found = np.where((steps > 20) & (spread > 0), together / spread, np.nan)
+    return _median(found)
+
+
+def _variance(count: Floats, total: Floats, squared: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.maximum(squared / count - (total / count) ** 2, 0.0)
+
+
+def _deviation(count: Floats, total: Floats, squared: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(count > 20, np.sqrt(_variance(count, total, squared)) / (total / count), np.nan)
+
+
+def _median(values: Floats) -> float | None:
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if len(values) else None
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

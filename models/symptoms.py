@@ -1,0 +1,181 @@
+"""Find what is out of line in a run: slower than before, slower than the other ranks, slow all along."""
+
+import dataclasses
+
+import numpy as np
+
+from models import accounting
+from models.facts import FACTS
+from models.facts.registry import Scope
+from models.scores.change import onset
+from models.view import COMPUTE, PARTS, Booleans, RunView
+
+#: Shares of wall time from which on a phase is slow all along. Sources: research of the tools named in the catalogue's files;
+#: communication is higher than their 10 % because healthy data-parallel runs reach that.
+CHRONIC_SHARE = {"data_wait": 0.10, "h2d": 0.10, "checkpoint": 0.05, "evaluation": 0.05, "compile": 0.05, "gc": 0.05, "gap": 0.15,
+                 "communication": 0.25}
+#: A rank is a straggler when it takes this many times the median of the others (TraceML: 10 % warns, 20 % is critical) …
+STRAGGLER_RATIO = 1.10
+#: … and waiting for it costs this share of the wall time.
+SKEW_SHARE = 0.08
+#: Skew that no single rank accounts for needs more, since the ranks of a healthy run take turns too.
+ROTATING_SHARE = 0.12
+#: A change must cost this share of the wall time after it.
+CHANGE_SHARE = 0.10
+#: With fewer steps than this nothing can be said.
+FEWEST_STEPS = 4
+#: A change point needs this many windows with steps.
+FEWEST_WINDOWS = 10
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Symptom:
+    """Lost seconds of one stretch of a run, by the part of the step they were lost in."""
+
+    scope: Scope
+    compared_with: str
+    """ideal, own past or other ranks."""
+    lost: dict[str, float]
+    """Seconds lost by part: a phase, `gap`, or `skew` for what the slowest rank costs in any phase."""
+
+    @property
+    def lost_seconds(self) -> float:
+        return sum(self.lost.values())
+
+    @property
+    def observed_s(self) -> float:
+        """Mean step time, in seconds."""
+        return self.scope.wall_s / self.scope.steps if self.scope.steps else float("nan")
+
+    @property
+    def baseline_s(self) -> float:
+        """What a step would take without what was lost."""
+        return (self.scope.wall_s - self.lost_seconds) / self.scope.steps if self.scope.steps else float("nan")
+
+    @property
+    def lost_share(self) -> float:
+        return self.lost_seconds / self.scope.wall_s if self.scope.wall_s else 0.0
+
+
+def find(view: RunView, min_slowdown: float) -> list[Symptom]:
+    """Everything out of line in a run, most lost seconds first; what began at an onset is not reported a second time as chronic.
+
+    Args:
+        view: the run.
+        min_slowdown: how many times slower than before counts as slower.
+    """
+    if float(view.steps.sum()) < FEWEST_STEPS:
+        return []
+    settled = np.zeros(len(view.starts), bool)
+    settled[accounting.warm_up_windows(view):] = True
+    found = []
+    changed = _slower_than_before(view, settled, min_slowdown)
+    if changed is not None:
+        found.append(changed)
+        before = changed.scope.before
+        steady = _all_along(Scope(view, before)) if before is not None else None
+        if steady is not None:  # it was slow before the change already: in that respect it is slow all along
+            lost = {part: seconds for part, seconds in _all_along_lost(Scope(view, settled)).items() if part in steady.lost}
+            for part in lost:
+                changed.lost.pop(part, None)
+            found.append(Symptom(Scope(view, settled), steady.compared_with, lost))
+    else:
+        steady = _all_along(Scope(view, settled))
+        if steady is not None:
+            found.append(steady)
+    begin = _warm_up(view, settled)
+    if begin is not None:
+        found.append(begin)
+    return sorted((one for one in found if one.lost and one.lost_seconds > 0), key=lambda one: -one.lost_seconds)
+
+
+def _slower_than_before(view: RunView, settled: Booleans, min_slowdown: float) -> Symptom | None:
+    series = accounting.step_time(view)
+    windows = np.flatnonzero(settled & ~np.isnan(series))
+    if len(windows) < FEWEST_WINDOWS:
+        return None
+    change = onset(series[windows], min_ratio=min_slowdown)
+    if change is None:
+        return None
+    inside, before = np.zeros(len(settled), bool), np.zeros(len(settled), bool)
+    last = windows[-1] if change.end >= len(windows) else windows[change.end] - 1
+    inside[windows[change.start]: last + 1] = True
+    before[settled & ~inside] = True
+    before[: int(windows[0])] = False
+    if change.start > 0:
+        before[windows[change.start]:] = False
+    scope, past = Scope(view, inside, before), Scope(view, before)
+    if not past.steps or not scope.steps:
+        return None
+    lost = {}
+    for part in PARTS:
+        excess = scope.seconds(part) - scope.steps * past.seconds(part) / past.steps
+        if excess > 0.005 * scope.wall_s:
+            lost[part] = excess
+    skew = scope.total("skew_s") - scope.steps * past.total("skew_s") / past.steps
+    _take_skew(lost, skew)
+    symptom = Symptom(scope, "own past", lost)
+    return symptom if symptom.lost_share >= CHANGE_SHARE else None
+
+
+def _take_skew(lost: dict[str, float], skew: float) -> None:
+    """Move what the slowest rank costs out of the computing phases into a part of its own, at most what was lost there."""
+    parts = [part for part in (*COMPUTE, "other") if part in lost]
+    there = sum(lost[part] for part in parts)
+    moved = min(max(skew, 0.0), there)
+    if moved < 0.2 * there or not there:
+        return
+    for part in parts:
+        lost[part] -= moved * lost[part] / there
+    lost["skew"] = moved
+
+
+def _all_along(scope: Scope) -> Symptom | None:
+    lost = _all_along_lost(scope)
+    if not lost:
+        return None
+    most = max(lost, key=lambda part: lost[part])
+    return Symptom(scope, "other ranks" if most == "skew" else "ideal", lost)
+
+
+def _all_along_lost(scope: Scope) -> dict[str, float]:
+    wall = scope.wall_s
+    lost = {part: scope.seconds(part) for part, limit in CHRONIC_SHARE.items() if wall > 0 and scope.seconds(part) / wall >= limit}
+    skew = _steady_skew(scope)
+    if skew is not None:
+        lost["skew"] = skew
+    idle = _launch_idle(scope)
+    if idle is not None:
+        lost["other"] = idle
+    return lost
+
+
+def _steady_skew(scope: Scope) -> float | None:
+    """Seconds that the last rank costs beyond the median rank, outside the phases that are counted whole; None below the limits."""
+    ratio, share = FACTS["straggler.ratio"].measure(scope), FACTS["skew.share"].measure(scope)
+    if ratio is None or share is None:
+        return None
+    rotating = FACTS["skew.rotating_share"].measure(scope) or 0.0
+    steady = share - rotating
+    if not (ratio >= STRAGGLER_RATIO and steady >= SKEW_SHARE) and rotating < ROTATING_SHARE:
+        return None
+    compute = FACTS["straggler.compute_ratio"].measure(scope)
+    part = min(max(compute, 0.0), 1.0) if compute is not None and ratio >= STRAGGLER_RATIO else 1.0
+    counted = share if rotating >= ROTATING_SHARE else steady
+    return counted * part * scope.wall_s if counted * part >= SKEW_SHARE else None
+
+
+def _launch_idle(scope: Scope) -> float | None:
+    """Seconds in which the device waited for the host to launch kernels; None unless a trace shows small kernels."""
+    kernel, idle = FACTS["trace.kernel_mean_s"].measure(scope), FACTS["trace.gpu_idle_ratio"].measure(scope)
+    if kernel is None or idle is None or kernel > 25e-6 or idle < 0.15:
+        return None
+    return scope.seconds("other")
+
+
+def _warm_up(view: RunView, settled: Booleans) -> Symptom | None:
+    """The beginning of the run, when it cost a fifth of it."""
+    seconds = accounting.warm_up_seconds(view)
+    if seconds < 0.2 * float(view.wall.sum()):
+        return None
+    return Symptom(Scope(view, ~settled, settled), "own past", {"compile": seconds})

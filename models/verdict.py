@@ -1,0 +1,89 @@
+"""The answer: slow, healthy or not enough data, with everything that was found."""
+
+from typing import Any
+
+import numpy as np
+
+from models import accounting, symptoms
+from models.causes.catalogue import Cause
+from models.facts.ranks import rank_ratios
+from models.facts.registry import Scope
+from models.incident import incident, summary
+from models.symptoms import FEWEST_STEPS
+from models.view import RunView
+
+SCHEMA = "pinchpoint.verdict/1"
+
+
+def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) -> dict[str, Any]:
+    """What is to be said of one run: verdict, summary, observed, shares, incidents, entities, anomalies.
+
+    Args:
+        view: the run.
+        causes: the catalogue.
+        min_slowdown: how many times slower than before counts as slower.
+    """
+    incidents = [incident(one, causes) for one in symptoms.find(view, min_slowdown)]
+    steps = float(view.steps.sum())
+    shares = {name: float(f"{share:.4g}") for name, share in accounting.shares(view).items()}
+    return {
+        "verdict": "slow" if incidents else "healthy" if steps >= FEWEST_STEPS else "not_enough_data",
+        "summary": _summary(view, incidents, shares),
+        "observed": {"wall_s": float(f"{view.wall.sum():.6g}"), "steps": int(steps), "ranks": len(view.ranks), "run": view.run_id,
+                     "step_time_s": float(f"{view.wall.sum() / steps:.4g}") if steps else None},
+        "shares": shares | _trace_shares(view),
+        "incidents": incidents,
+        "entities": _entities(view),
+        "anomalies": [{"series": "run/step_time", "start": one["start"], "end": one["end"],
+                       "score": min(one["symptom"]["lost_share"] + 0.5, 1.0)}
+                      for one in incidents if one["symptom"]["compared_with"] == "own past"],
+    }
+
+
+def whole(answers: list[dict[str, Any]], inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The verdict of section "The verdict" of docs/architecture.md: of one run, or of the runs found in the inputs together.
+
+    Of several runs the one that lost most speaks; the incidents of all are listed, most lost seconds first.
+    """
+    if not answers:
+        return {"schema": SCHEMA, "inputs": inputs, "verdict": "not_enough_data",
+                "summary": "There are no step times in the inputs, so nothing can be said about the run's speed.",
+                "observed": {"wall_s": 0.0, "steps": 0, "ranks": 0}, "shares": {}, "incidents": [], "entities": [], "anomalies": []}
+    first = max(answers, key=lambda one: (sum(part["symptom"]["lost_seconds"] for part in one["incidents"]), one["observed"]["wall_s"]))
+    incidents = sorted((part for one in answers for part in one["incidents"]), key=lambda part: -part["symptom"]["lost_seconds"])
+    return {"schema": SCHEMA, "inputs": inputs, **first, "incidents": incidents,
+            "anomalies": [part for one in answers for part in one["anomalies"]]}
+
+
+def _summary(view: RunView, incidents: list[dict[str, Any]], shares: dict[str, float]) -> str:
+    steps = int(view.steps.sum())
+    if incidents:
+        return summary(incidents[0])
+    if steps < FEWEST_STEPS:
+        return f"Not enough data: {steps} steps were seen, at least {FEWEST_STEPS} are needed." if steps else \
+            "Not enough data: no step times were seen. Add the SDK (pinchpoint.start, run.step) or print step times."
+    return f"Nothing is out of line in {steps} steps: {100 * shares.get('compute', 0.0):.0f} % of the time goes into the model." \
+        if shares.get("compute") else f"Nothing is out of line in {steps} steps."
+
+
+def _trace_shares(view: RunView) -> dict[str, float]:
+    """Shares that a profiler trace tells beside the phases, under the names its tools use."""
+    names = {"trace.gpu_idle_ratio": "gpu_idle", "trace.gpu_compute_ratio": "gpu_compute", "trace.gpu_non_compute_ratio": "gpu_non_compute"}
+    found: dict[str, float] = {}
+    for trace in view.others.get("trace", []):
+        for metric, name in names.items():
+            values = trace.series.get(metric, np.full(1, np.nan))
+            if (~np.isnan(values)).any():
+                found.setdefault(name, float(f"{np.nanmean(values):.4g}"))
+    return found
+
+
+def _entities(view: RunView) -> list[dict[str, Any]]:
+    """The ranks, slowest first, by their own step time over the median of the others."""
+    if len(view.ranks) < 2:
+        return []
+    ratios = rank_ratios(Scope(view, view.steps > 0))
+    ranked = sorted(zip(view.ranks, ratios, strict=True), key=lambda pair: -np.nan_to_num(pair[1]))
+    return [{"entity": f"rank:{rank.rank}", "score": None if np.isnan(ratio) else float(f"{ratio:.4g}")} for rank, ratio in ranked]
+
+

@@ -1,0 +1,217 @@
+"""The one table of every field and every metric: name, type, unit and meaning.
+
+Arrow schemas (`records.py`), Elasticsearch templates, Kibana data views and the reference page are made from it. Names are
+those of ECS and OpenTelemetry where these have one; ours alone are `run.* rank step phase.* cause.* incident.*`.
+Nothing here is heavy to import: the shippers and the SDK's tests read it too.
+"""
+
+import dataclasses
+from typing import Literal
+
+Type = Literal["time", "text", "integer", "number", "numbers", "texts", "slow_steps", "document"]
+MetricKind = Literal["gauge", "counter"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Field:
+    """One column of a record."""
+
+    name: str
+    type: Type
+    meaning: str
+    unit: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Metric:
+    """One reading of an entity; a counter stays cumulative and is differenced in the analysis."""
+
+    name: str
+    entity: str
+    kind: MetricKind
+    unit: str
+    meaning: str
+    check: str
+    """A command that prints the same number."""
+
+
+#: The exclusive parts of a step's wall time, in the order in which they are shown.
+PHASES: dict[str, str] = {
+    "data_wait": "waiting for the next batch",
+    "h2d": "copying the batch from host to device",
+    "forward": "forward pass",
+    "backward": "backward pass",
+    "optimizer": "optimizer update",
+    "compute": "forward, backward and optimizer together, where the input cannot tell them apart",
+    "communication": "exposed communication: collectives that nothing else hides",
+    "checkpoint": "writing a checkpoint",
+    "evaluation": "evaluating on held-out data",
+    "compile": "compiling or recompiling",
+    "gc": "garbage collection of the language runtime",
+    "other": "everything else inside the step",
+}
+
+_FIELDS = (
+    Field("@timestamp", "time", "UTC time of the record; of a step, a span or a window its start"),
+    Field("event.id", "text", "identity of the record: writing it twice leaves one"),
+    Field("run.id", "text", "one execution of a workload"),
+    Field("run.workload", "text", "what runs of the same thing share"),
+    Field("rank", "integer", "number of a worker process in its run, from 0"),
+    Field("world_size", "integer", "number of ranks of the run"),
+    Field("host.name", "text", "host the record comes from"),
+    Field("gpu.uuid", "text", "device of the rank"),
+    Field("process.pid", "integer", "process the record comes from"),
+    Field("step", "integer", "number of the iteration of the rank"),
+    Field("epoch", "integer", "pass over the data the step belongs to"),
+    Field("duration_s", "number", "wall time", "s"),
+    *(Field(f"phase.{name}_s", "number", f"wall time of the step in {name}: {meaning}", "s") for name, meaning in PHASES.items()),
+    Field("overlap_s", "number", "communication hidden behind computation", "s"),
+    Field("cpu_s", "number", "CPU time of the training thread in the step", "s"),
+    Field("data_wait_cpu_s", "number", "CPU time of the training thread while it waited for data", "s"),
+    Field("samples", "integer", "samples of the step on this rank"),
+    Field("tokens", "integer", "tokens of the step on this rank"),
+    Field("batch_bytes", "integer", "size of the batch", "bytes"),
+    Field("entity.kind", "text", "kind of the thing measured: host, gpu, process, rank, disk, cgroup, trace, service …"),
+    Field("entity.id", "text", "which one of its kind"),
+    Field("metrics", "numbers", "readings by name, see the table of metrics"),
+    Field("message", "text", "the line as it was written"),
+    Field("log.level", "text", "level of the line, lower case"),
+    Field("log.file.path", "text", "file the line was read from"),
+    Field("log.offset", "integer", "where the line starts in its file", "bytes"),
+    Field("trace.id", "text", "trace of the span"),
+    Field("span.id", "text", "the span"),
+    Field("parent.id", "text", "the span that called this one"),
+    Field("name", "text", "what the span did"),
+    Field("service.name", "text", "service of the span"),
+    Field("status", "text", "ok, error or unset"),
+    Field("attributes", "texts", "attributes of the span"),
+    Field("event.action", "text", "what happened: deploy, config, restart, preempt, checkpoint, gpu_error, oom, scale, data_quality …"),
+    Field("event.reason", "text", "why it happened, in the words of its source"),
+    Field("window_s", "number", "length of the window", "s"),
+    Field("features", "numbers", "features by name, see docs/architecture.md"),
+    Field("slow_steps", "slow_steps", "the longest steps of the window: number, duration, longest phase beyond computation"),
+    Field("incident.id", "text", "identity of an incident: of run, symptom and onset"),
+    Field("symptom.name", "text", "what got worse: step_time, throughput, latency, errors"),
+    Field("symptom.baseline", "number", "what the symptom would be"),
+    Field("symptom.observed", "number", "what the symptom is"),
+    Field("lost_seconds", "number", "observed minus baseline, wall time of the run", "s"),
+    Field("lost_ratio", "number", "lost seconds over the wall time they were lost in", "ratio"),
+    Field("compared_with", "text", "ideal, own past, other runs, other ranks"),
+    Field("score", "number", "how far out of line, in robust deviations or as a ratio; see model.name"),
+    Field("model.name", "text", "model that found it"),
+    Field("model.version", "text", "version of pinchpoint that found it"),
+    Field("cause.id", "text", "number of the cause in the catalogue"),
+    Field("cause.name", "text", "cause in the catalogue"),
+    Field("cause.category", "text", "data, infrastructure, model or process"),
+    Field("cause.confidence", "number", "how sure the attribution is", "ratio"),
+    Field("cause.position", "integer", "place of the cause in its incident, from 1"),
+    Field("series", "text", "what an evidence series shows"),
+    Field("value", "number", "value of the series"),
+    Field("limit", "number", "limit the value is held against"),
+    Field("unit", "text", "unit of the value"),
+    Field("document", "document", "the incident as the verdict prints it"),
+    Field("labels", "texts", "keys the schema does not know, kept as text"),
+)
+
+FIELDS: dict[str, Field] = {field.name: field for field in _FIELDS}
+
+_RUN = ("@timestamp", "event.id", "run.id", "run.workload")
+_STEP = ("rank", "world_size", "host.name", "gpu.uuid", "process.pid", "step", "epoch", "duration_s",
+         *(f"phase.{name}_s" for name in PHASES), "overlap_s", "cpu_s", "data_wait_cpu_s", "samples", "tokens", "batch_bytes")
+_INCIDENT = ("incident.id", "symptom.name", "entity.kind", "entity.id", "host.name")
+
+#: The columns of each kind of record; every kind also carries `labels`.
+KINDS: dict[str, tuple[str, ...]] = {
+    "step": (*_RUN, *_STEP, "labels"),
+    "metric": (*_RUN, "entity.kind", "entity.id", "host.name", "rank", "process.pid", "metrics", "labels"),
+    "log": (*_RUN, "message", "log.level", "log.file.path", "log.offset", "host.name", "rank", "process.pid", "labels"),
+    "span": (*_RUN, "trace.id", "span.id", "parent.id", "name", "service.name", "duration_s", "status", "attributes", "host.name",
+             "labels"),
+    "event": (*_RUN, "event.action", "event.reason", "host.name", "rank", "step", "labels"),
+    "feature": (*_RUN, "window_s", "entity.kind", "entity.id", "host.name", "rank", "features", "slow_steps", "labels"),
+    "finding": (*_RUN, "window_s", "entity.kind", "entity.id", "host.name", "symptom.name", "symptom.observed", "symptom.baseline",
+                "score", "lost_seconds", "compared_with", "model.name", "model.version", "labels"),
+    "incident": (*_RUN, *_INCIDENT, "symptom.observed", "symptom.baseline", "lost_seconds", "lost_ratio", "compared_with",
+                 "cause.id", "cause.name", "cause.category", "document", "labels"),
+    "cause": (*_RUN, *_INCIDENT, "cause.position", "cause.id", "cause.name", "cause.category", "cause.confidence", "lost_seconds",
+              "lost_ratio", "labels"),
+    "evidence": (*_RUN, *_INCIDENT, "cause.id", "cause.name", "series", "value", "symptom.baseline", "limit", "unit", "labels"),
+}
+
+#: What shippers write. The other kinds are made by the analysis, which writes a record again whenever it makes it again.
+SHIPPED = ("step", "metric", "log", "span", "event")
+DERIVED = tuple(kind for kind in KINDS if kind not in SHIPPED)
+
+#: The categories of causes, in the order in which they are shown.
+CATEGORIES = ("data", "infrastructure", "model", "process")
+
+_METRICS = (
+    Metric("system.cpu.count", "host", "gauge", "cores", "logical processors that are online", "nproc --all"),
+    Metric("system.cpu.busy_s", "host", "counter", "s", "CPU time of all processors that was not idle and not iowait",
+           "head -1 /proc/stat"),
+    Metric("system.cpu.iowait_s", "host", "counter", "s", "idle time with a disk request outstanding", "head -1 /proc/stat"),
+    Metric("system.cpu.steal_s", "host", "counter", "s", "time the hypervisor gave to others", "head -1 /proc/stat"),
+    Metric("system.load.1m", "host", "gauge", "tasks", "tasks that run or wait to run, mean of a minute", "cat /proc/loadavg"),
+    Metric("system.memory.total_bytes", "host", "gauge", "bytes", "memory of the host", "free -b"),
+    Metric("system.memory.available_bytes", "host", "gauge", "bytes", "memory that can be had without swapping", "free -b"),
+    Metric("system.swap.used_bytes", "host", "gauge", "bytes", "swap in use", "free -b"),
+    Metric("system.paging.major_faults", "host", "counter", "faults", "page faults that read from disk",
+           "grep pgmajfault /proc/vmstat"),
+    Metric("system.paging.swap_pages", "host", "counter", "pages", "pages swapped in or out", "grep pswp /proc/vmstat"),
+    Metric("system.pressure.cpu.some_s", "host", "counter", "s", "time in which some task waited for a processor",
+           "cat /proc/pressure/cpu"),
+    Metric("system.pressure.io.some_s", "host", "counter", "s", "time in which some task waited for a disk",
+           "cat /proc/pressure/io"),
+    Metric("system.pressure.io.full_s", "host", "counter", "s", "time in which every task waited for a disk",
+           "cat /proc/pressure/io"),
+    Metric("system.pressure.memory.some_s", "host", "counter", "s", "time in which some task waited for memory",
+           "cat /proc/pressure/memory"),
+    Metric("system.pressure.memory.full_s", "host", "counter", "s", "time in which every task waited for memory",
+           "cat /proc/pressure/memory"),
+    Metric("disk.reads", "disk", "counter", "requests", "reads completed", "cat /proc/diskstats"),
+    Metric("disk.read_bytes", "disk", "counter", "bytes", "bytes read", "cat /proc/diskstats"),
+    Metric("disk.read_s", "disk", "counter", "s", "time reads took, summed over requests", "cat /proc/diskstats"),
+    Metric("disk.writes", "disk", "counter", "requests", "writes completed", "cat /proc/diskstats"),
+    Metric("disk.write_bytes", "disk", "counter", "bytes", "bytes written", "cat /proc/diskstats"),
+    Metric("disk.write_s", "disk", "counter", "s", "time writes took, summed over requests", "cat /proc/diskstats"),
+    Metric("disk.busy_s", "disk", "counter", "s", "time with a request in flight", "cat /proc/diskstats"),
+    Metric("process.cpu_s", "process", "counter", "s", "CPU time of all threads", "cat /proc/PID/stat"),
+    Metric("process.run_delay_s", "process", "counter", "s", "time its threads were ready and waited for a processor",
+           "cat /proc/PID/task/*/schedstat"),
+    Metric("process.memory.rss_bytes", "process", "gauge", "bytes", "resident memory", "ps -o rss= -p PID"),
+    Metric("process.threads", "process", "gauge", "threads", "threads", "ps -o nlwp= -p PID"),
+    Metric("process.major_faults", "process", "counter", "faults", "page faults that read from disk", "ps -o maj_flt= -p PID"),
+    Metric("process.involuntary_switches", "process", "counter", "switches", "times the main thread lost its processor",
+           "grep ctxt /proc/PID/status"),
+    Metric("process.io.read_bytes", "process", "counter", "bytes", "bytes read from storage, not from the page cache",
+           "grep ^read_bytes /proc/PID/io"),
+    Metric("process.io.read_calls", "process", "counter", "calls", "read system calls", "grep syscr /proc/PID/io"),
+    Metric("process.io.read_chars", "process", "counter", "bytes", "bytes read, page cache included", "grep rchar /proc/PID/io"),
+    Metric("process.io.write_bytes", "process", "counter", "bytes", "bytes sent to storage", "grep ^write_bytes /proc/PID/io"),
+    Metric("process.io_delay_s", "process", "counter", "s", "time the main thread waited for block devices",
+           "awk '{print $42}' /proc/PID/stat"),
+    Metric("cgroup.cpu.limit_cores", "cgroup", "gauge", "cores", "CPU quota of the group over its period; absent without a quota",
+           "cat /sys/fs/cgroup/…/cpu.max"),
+    Metric("cgroup.cpu.periods", "cgroup", "counter", "periods", "enforcement periods in which the group ran", "cat cpu.stat"),
+    Metric("cgroup.cpu.throttled_periods", "cgroup", "counter", "periods", "periods in which the group used up its quota",
+           "cat cpu.stat"),
+    Metric("cgroup.cpu.throttled_s", "cgroup", "counter", "s", "time the group's tasks were held back, summed over processors",
+           "cat cpu.stat"),
+    Metric("cgroup.memory.limit_bytes", "cgroup", "gauge", "bytes", "memory limit; absent without one", "cat memory.max"),
+    Metric("cgroup.memory.used_bytes", "cgroup", "gauge", "bytes", "memory charged to the group", "cat memory.current"),
+    Metric("cgroup.memory.oom_kills", "cgroup", "counter", "processes", "processes killed for memory", "cat memory.events"),
+    Metric("trace.gpu_idle_ratio", "trace", "gauge", "ratio", "share of the kernel timeline without any kernel",
+           "HolisticTraceAnalysis, get_temporal_breakdown"),
+    Metric("trace.gpu_compute_ratio", "trace", "gauge", "ratio", "share of the kernel timeline with a computing kernel",
+           "HolisticTraceAnalysis, get_temporal_breakdown"),
+    Metric("trace.gpu_non_compute_ratio", "trace", "gauge", "ratio", "share with only copies or communication",
+           "HolisticTraceAnalysis, get_temporal_breakdown"),
+    Metric("trace.kernels", "trace", "gauge", "kernels", "kernels in the trace", "HolisticTraceAnalysis"),
+    Metric("trace.kernel_mean_s", "trace", "gauge", "s", "mean duration of a kernel", "HolisticTraceAnalysis"),
+    Metric("trace.single_process_loader", "trace", "gauge", "flag", "1 when the DataLoader runs in the training process",
+           "grep _SingleProcessDataLoaderIter TRACE"),
+    Metric("trace.loader_of_idle_ratio", "trace", "gauge", "ratio", "share of the time without a kernel that the DataLoader covers",
+           "TensorBoard profiler plugin, step time breakdown"),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}

@@ -1,0 +1,97 @@
+"""The command `analyze`."""
+
+import logging
+from typing import Any
+
+import click
+
+from pinchpoint.clock import NS, SYSTEM_CLOCK, format_time, parse_span
+from pinchpoint.config import Config
+from pinchpoint.output import config_option, store_option
+from pinchpoint.progress import progress
+
+JOB = "analyze"
+
+
+class Span(click.ParamType[float]):
+    """A stretch of time such as 5m, 1h or 7d, in seconds."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds of the span."""
+        try:
+            return value if isinstance(value, float) else parse_span(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@config_option
+@store_option
+@click.option("--since", type=Span(), metavar="SPAN", help="Analyse this much of the past, such as 1h or 7d.  "
+              "[default: what is new since the last analysis]")
+@click.option("--every", type=Span(), metavar="SPAN", help="Analyse again and again, with this long from start to start.")
+@click.option("--runner", type=click.Choice(["direct", "prism", "flink", "spark", "dataflow"]), default="direct", show_default=True,
+              help="Where the Beam job runs.")
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[BEAM OPTIONS]")
+def analyze(config: Config, store: str, since: float | None, every: float | None, runner: str, beam_options: tuple[str, ...]) -> None:
+    """Find slowdowns and their causes in the records of a store.
+
+    Reads what is new since the last analysis, reduces it to features, explains the runs it concerns and keeps the incidents in
+    the store. Analysing the same records again changes nothing.
+
+    \b
+    Example: what came in during the last day, then every minute what is new
+      pinchpoint analyze --since 1d
+      pinchpoint analyze --every 1m
+    """
+    clock = SYSTEM_CLOCK
+    due = clock.monotonic_s()
+    while True:
+        _once(config, store, since, runner, beam_options)
+        if every is None:
+            return
+        since = None
+        due += every
+        clock.sleep(due - clock.monotonic_s())
+
+
+def _once(config: Config, store_url: str, since: float | None, runner: str, beam_options: tuple[str, ...]) -> None:
+    """Analyse once, then move the watermark and tidy up."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pinchpoint.store import IncidentFilter, open_store
+    from pipelines import jobs
+    from pipelines.runs import Question
+
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    store, now = open_store(store_url), SYSTEM_CLOCK.now_ns()
+    watermark = store.watermark(JOB)
+    start = None
+    if since is not None:
+        start = now - round(since * NS)
+    elif watermark is not None:
+        # records may come late: what falls into this stretch is reduced again, with the same result if nothing came
+        start = watermark - round(config.analysis.lateness_s * NS)
+    with progress("Analysing"):
+        store.compact(None if watermark is None else watermark - round(config.analysis.lateness_s * NS))
+        splits = jobs.plan(store, jobs.Span(start))
+        reached = jobs.reaches_to(splits)
+        question = Question(config.analysis.window_s, config.analysis.min_slowdown, tuple(map(str, config.causes.paths)))
+        if reached is not None:
+            jobs.run(store_url, splits, question, PipelineOptions(list(beam_options)), runner)
+            # a clock that went ahead must not hide what comes after
+            store.set_watermark(JOB, max(watermark or 0, min(reached, now)))
+        for kind, days in config.retention.days.items():
+            store.retain(kind, now - round(days * 86400 * NS))
+    if reached is None:
+        click.echo(f"Nothing to analyse in {store_url}" + (f" since {format_time(start)}." if start is not None else "."), err=True)
+        return
+    records = sum(split.records for kind in jobs.REDUCED for split in splits[kind])
+    found = store.query_incidents(IncidentFilter(since=start))
+    click.echo(f"Analysed {records:,} records up to {format_time(min(reached, now))}: "
+               f"{len(found)} incident{'s' if len(found) != 1 else ''}."
+               + (" See them with: pinchpoint incidents" if found else ""), err=True)
+    for aside in store.set_aside():
+        click.echo(f"Set aside: {aside.path}: {aside.reason}", err=True)

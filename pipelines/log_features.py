@@ -1,0 +1,50 @@
+"""Reduce log lines to counts of what they speak of, window by window."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pinchpoint import records
+from pinchpoint.clock import NS
+from pipelines import groups
+from pipelines.step_features import feature_map
+
+COLUMNS = ("@timestamp", "run.id", "run.workload", "host.name", "message", "log.level")
+
+#: What is counted, by the words a line contains (RE2, so that no line can make it slow).
+PATTERNS = {
+    "log.error_lines": r"(?i)\b(error|exception|fatal|traceback)\b",
+    "log.oom_lines": r"(?i)out of memory|oom-kill|\bMemoryError\b",
+    "log.recompile_lines": r"(?i)recompile_limit|recompil",
+    "log.retry_lines": r"(?i)\bretry|\bretrying|skipp(ed|ing) sample",
+}
+
+
+def log_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
+    """Counts of lines for each run, host and window, under the entity kind `log`.
+
+    Args:
+        table: log records with at least `COLUMNS`.
+        window_s: length of a window.
+    Returns: feature records with `log.lines` and a count for each of `PATTERNS`.
+    """
+    if not table.num_rows:
+        return records.batch("feature", {"@timestamp": []})
+    run, runs = groups.codes(table, "run.id")
+    host, hosts = groups.codes(table, "host.name")
+    window = groups.integers(table, "@timestamp", 0) // round(window_s * NS)
+    rows, (run_w, host_w, start_w) = groups.group(run, host, window)
+    size = len(run_w)
+    message = pc.fill_null(table.column("message"), "")
+    features = {"log.lines": np.bincount(rows, minlength=size).astype(float)}
+    for name, pattern in PATTERNS.items():
+        found = np.asarray(pc.match_substring_regex(message, pattern).to_numpy(), float)
+        features[name] = groups.total(found, rows, size)
+    return records.batch("feature", {
+        "@timestamp": start_w * round(window_s * NS),
+        "event.id": [records.content_id(runs[one], hosts[two], "log", window_s, begin)
+                     for one, two, begin in zip(run_w, host_w, start_w, strict=True)],
+        "run.id": [runs[one] or None for one in run_w],
+        "window_s": np.full(size, window_s), "entity.kind": ["log"] * size, "entity.id": [hosts[one] for one in host_w],
+        "host.name": [hosts[one] or None for one in host_w], "features": feature_map(features),
+    })

@@ -1,0 +1,1 @@
+"""What brings records in: live sources, file formats and the agent; no analysis."""

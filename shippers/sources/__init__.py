@@ -1,0 +1,1 @@
+"""Live inputs, one file each; they do not know each other."""

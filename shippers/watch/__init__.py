@@ -1,0 +1,1 @@
+"""Run a command and keep what it leaves behind: its steps, its output, the host under it."""

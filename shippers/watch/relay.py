@@ -1,0 +1,120 @@
+"""Copy the output of a command byte for byte, and show each chunk to a tap."""
+
+import os
+import select
+from collections.abc import Callable
+
+_CHUNK_BYTES = 1 << 16
+# What a pipe that polls as writable takes without blocking (PIPE_BUF); setting our standard streams to non-blocking instead
+# would reach every process that shares them.
+_SAFE_BYTES = 4096
+_GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+
+class Relay:
+    """One output of the command on its way to ours.
+
+    Nothing is read while the reader of our output has not taken what was read before, so the command is slowed as if it wrote
+    there itself. When that reader goes away our end is closed, and the command meets the same broken pipe.
+    """
+
+    def __init__(self, source: int, target: int, tap: Callable[[bytes], None]) -> None:
+        self._source = source
+        self._target = target
+        self._tap = tap
+        self._pending = memoryview(b"")
+        self._reading = True
+        self.broken = False
+
+    @property
+    def open(self) -> bool:
+        """Whether something may still come through."""
+        return self._reading or bool(self._pending)
+
+    def interest(self) -> dict[int, int]:
+        """What to poll for."""
+        if self._pending:
+            return {self._target: select.POLLOUT}
+        if self._reading:
+            return {self._source: select.POLLIN, self._target: 0}  # 0: only that the reader has gone
+        return {}
+
+    def handle(self, ready: dict[int, int]) -> bool:
+        """Do what can be done without waiting; returns whether a byte moved."""
+        if not self.open:
+            return False
+        if ready.get(self._target, 0) & _GONE:
+            self._break()
+            return False
+        if self._pending:
+            return bool(ready.get(self._target, 0) & select.POLLOUT) and self._write()
+        if ready.get(self._source, 0) & (select.POLLIN | _GONE):
+            return self._read()
+        return False
+
+    def stop_reading(self) -> None:
+        """Read no more; what was read is still passed on."""
+        if self._reading:
+            self._reading = False
+            os.close(self._source)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._source, _CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: no program holds the pseudo terminal any more
+            data = b""
+        if not data:
+            self.stop_reading()
+            return False
+        self._pending = memoryview(data)
+        self._tap(data)
+        return True
+
+    def _write(self) -> bool:
+        try:
+            written = os.write(self._target, self._pending[:_SAFE_BYTES])
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._break()
+            return False
+        self._pending = self._pending[written:]
+        return True
+
+    def _break(self) -> None:
+        self.broken = True
+        self._pending = memoryview(b"")
+        self.stop_reading()
+
+
+class KeyRelay:
+    """What is typed, on its way to the pseudo terminal of the command."""
+
+    def __init__(self, source: int, target: int, tap: Callable[[bytes], None]) -> None:
+        self._source = source
+        self._target = target
+        self._tap = tap
+        self._pending = b""
+
+    def interest(self) -> dict[int, int]:
+        return {self._target: select.POLLOUT} if self._pending else {self._source: select.POLLIN}
+
+    def handle(self, ready: dict[int, int]) -> bool:
+        """Do what can be done without waiting; returns False when the terminal has gone."""
+        try:
+            if self._pending:
+                if ready.get(self._target, 0) & select.POLLOUT:
+                    self._pending = self._pending[os.write(self._target, self._pending) :]
+            elif ready.get(self._source, 0):
+                data = os.read(self._source, 1024)
+                self._pending = data
+                if not data:
+                    return False
+                self._tap(data)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return True

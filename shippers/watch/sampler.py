@@ -1,0 +1,70 @@
+"""Read host, disks, control group and processes on a beat, as records."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from pinchpoint.clock import Clock, format_time
+from shippers.sources.cgroup import CgroupSource
+from shippers.sources.host import HostSource
+from shippers.sources.process import ProcessSource
+from shippers.sources.reading import Reading
+
+_OUTSIDE_EVERY_S = 5.0
+#: Share of one core that reading the processes may take; a run of hundreds of processes is read less often.
+_MOST_OF_A_CORE = 0.005
+
+
+class Sampler:
+    """The sources of one watched run, read each `interval_s`; the next time is the last one due plus the interval."""
+
+    def __init__(self, host: str, clock: Clock, interval_s: float) -> None:
+        self._clock = clock
+        self._interval_s = interval_s
+        self._host = HostSource(host)
+        self._cgroup = CgroupSource(host, os.getpid())
+        self.processes = ProcessSource(host, os.getpid())
+        self._due_s = clock.monotonic_s()
+        self._processes_due_s = self._due_s
+        self._outside_due_s = self._due_s
+        self._common = {"kind": "metric", "host.name": host}
+
+    def wait_s(self) -> float:
+        """Seconds until the next reading is due; 0 when it is."""
+        return max(self._due_s - self._clock.monotonic_s(), 0.0)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The readings, when they are due; none before."""
+        if self.wait_s() > 0:
+            return
+        now_s = self._clock.monotonic_s()
+        # Beats missed while this process was stopped are not made up for.
+        self._due_s += self._interval_s * max(1, -(-(now_s - self._due_s + 1e-9) // self._interval_s))
+        yield from self.read(now_s >= self._processes_due_s, now_s >= self._outside_due_s)
+
+    def read(self, with_processes: bool = True, with_outside: bool = True) -> Iterator[dict[str, Any]]:
+        """The readings now."""
+        began_s = self._clock.monotonic_s()
+        time = format_time(self._clock.now_ns())
+        readings = self._host.read() + self._cgroup.read()
+        if with_processes:
+            readings += self.processes.read()
+            cost_s = self._clock.monotonic_s() - began_s
+            self._processes_due_s = began_s + cost_s / _MOST_OF_A_CORE - self._interval_s / 2
+        if with_outside:
+            readings += self.processes.read_outside(began_s)
+            self._outside_due_s = began_s + _OUTSIDE_EVERY_S - self._interval_s / 2
+        for reading in readings:
+            yield self._record(time, reading)
+
+    def _record(self, time: str, reading: Reading) -> dict[str, Any]:
+        record: dict[str, Any] = {**self._common, "@timestamp": time, "entity.kind": reading.entity_kind,
+                                  "entity.id": reading.entity_id, "metrics": reading.metrics}
+        if reading.pid is not None:
+            record["process.pid"] = reading.pid
+        if reading.labels is not None:
+            record.update(reading.labels)
+        return record
+
+    def close(self) -> None:
+        self._host.close()
