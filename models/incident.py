@@ -11,6 +11,7 @@ from models.facts import FACTS
 from models.facts.changes import change_near
 from models.facts.ranks import slowest
 from models.facts.registry import Scope
+from models.facts.storage import busiest
 from models.symptoms import Symptom
 from pinchpoint.clock import NS, format_time
 from pinchpoint.records import content_id
@@ -32,6 +33,8 @@ PART_SENTENCES = {
     "optimizer": "goes into the optimizer beyond what it used to take",
     "compute": "goes into computation beyond what it used to take",
 }
+#: With this confidence nobody needs to be asked for more.
+SURE = 0.6
 _PLACE = re.compile(r"\{([^{}:]*)(?::(\w+))?\}")
 
 
@@ -69,10 +72,11 @@ def incident(symptom: Symptom, causes: dict[str, Cause]) -> dict[str, Any]:
 def summary(one: dict[str, Any]) -> str:
     """One sentence: how much is lost, and to what."""
     lost = in_unit(one["symptom"]["lost_share"], "ratio")
+    when = f"Since {one['start'][11:19]} " if one["symptom"]["compared_with"] == "own past" else ""
     if not one["causes"]:
-        return f"{lost} of the wall time is lost, and no known cause explains it."
+        return f"{when}{lost} of the wall time is lost, and no known cause explains it."
     first = one["causes"][0]
-    return f"{lost} of the wall time is lost: {first['summary']}."
+    return f"{when}{lost} of the wall time is lost: {first['summary']}."
 
 
 def _cause(judgement: Judgement, seconds: float, symptom: Symptom) -> dict[str, Any]:
@@ -154,6 +158,9 @@ def _entity(cause: Cause, scope: Scope) -> dict[str, str]:
         place = slowest(scope)
         if place is not None:
             return {"kind": "rank", "id": str(scope.view.ranks[place].rank)}
+    disk = busiest(scope) if cause.entity == "disk" else None
+    if disk is not None:
+        return {"kind": "disk", "id": disk.id}
     if cause.entity == "host" and scope.view.hosts:
         return {"kind": "host", "id": scope.view.hosts[0]}
     if cause.entity == "process" and "data_wait" in cause.explains:
@@ -162,7 +169,9 @@ def _entity(cause: Cause, scope: Scope) -> dict[str, str]:
 
 
 def _missing(found: Attribution) -> list[str]:
-    """What to ship so that the causes that could not be told can be told."""
+    """What to ship so that the causes that could not be told can be told; nothing when a cause is sure enough without."""
+    if found.named and found.unexplained_s == 0 and all(one.confidence >= SURE and not one.cause.umbrella for one, _ in found.named):
+        return []
     asked: dict[str, list[str]] = {}
     for one in found.rejected:
         for name in one.unknown:

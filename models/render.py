@@ -1,5 +1,6 @@
 """A verdict for a tired person at a terminal: verdict, why, what to do, evidence, what was ruled out."""
 
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,9 @@ from pinchpoint.human import printable, seconds, share
 _RED, _GREEN, _YELLOW, _BOLD, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _WORDS = {"slow": ("SLOW", _RED), "healthy": ("HEALTHY", _GREEN), "not_enough_data": ("NOT ENOUGH DATA", _YELLOW)}
 _LABEL = 10
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|µs|ms|s|B|[kMGT]B)(?:\b|\W|$))")
+#: Of what was ruled out the nearest are shown; JSON has all.
+_NEAREST = 4
 #: How a share is called beside its bar.
 _SHARES = {"data_wait": "data wait", "communication_exposed": "communication", "h2d": "copy to device", "gc": "garbage coll.",
            "idle": "between steps"}
@@ -23,7 +27,7 @@ def render_verdict(verdict: dict[str, Any], *, width: int = 80, color: bool = Fa
         width: cells in a line.
         color: whether the terminal shows colours.
     """
-    width = max(min(width, 100), 40)
+    width = max(min(width, 100), 60)
     word, tone = _WORDS[verdict["verdict"]]
     lines = [_paint(word, _BOLD + tone, color) + "  " + _head(verdict), ""]
     lines += _wrap(verdict["summary"], width)
@@ -80,7 +84,7 @@ def render_incident(incident: dict[str, Any], *, width: int, color: bool) -> lis
         lines += _block("evidence", [_evidence(one) for one in cause["evidence"]], width, color)
     if symptom["lost_seconds"] and incident["unexplained_share"] >= 0.05:
         lines += _block("open", [f"{share(incident['unexplained_share'])} of the loss is unexplained"], width, color)
-    lines += _block("ruled out", [f"{one['cause']}: {one['because']}" for one in incident["rejected"]], width, color)
+    lines += _block("ruled out", [f"{one['cause']}: {one['because']}" for one in incident["rejected"][:_NEAREST]], width, color)
     lines += _block("missing", incident["missing"], width, color)
     if incident.get("labels"):
         lines += _block("labels", [one["label"] + (f": {one['note']}" if one.get("note") else "") for one in incident["labels"]],
@@ -109,7 +113,9 @@ def _block(label: str, texts: list[str], width: int, color: bool) -> list[str]:
 
 
 def _wrap(text: str, width: int, hang: str = "") -> list[str]:
-    return textwrap.wrap(printable(text), width, subsequent_indent=hang) or [""]
+    # a number stays with its unit
+    whole = _UNIT.sub("\u00a0", printable(text))
+    return [line.replace("\u00a0", " ") for line in textwrap.wrap(whole, width, subsequent_indent=hang)] or [""]
 
 
 def _paint(text: str, tone: str, color: bool) -> str:

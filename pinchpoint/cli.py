@@ -38,6 +38,9 @@ _EXTRAS = {
     "sklearn": "analyze",
 }
 
+#: A shell that completes a command line asks through this variable.
+_COMPLETE = "_PINCHPOINT_COMPLETE"
+
 _INTERRUPTED = 130
 _READER_LEFT = 141
 
@@ -78,14 +81,6 @@ class EntryPointGroup(click.Group):
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, SHORT_HELPS.get(name, "")) for name in self.list_commands(ctx)])
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a reader that went away, such as `| head`, ends it quietly."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            _drop_output()
-            ctx.exit(_READER_LEFT)
 
 
 def _entry_points() -> importlib.metadata.EntryPoints:
@@ -131,22 +126,36 @@ def root() -> None:
     """
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run one command line and return its exit status: 0 answered, 1 failed, 2 wrong usage, 130 interrupted.
+def main() -> int:
+    """Run the command line of this process; returns its exit status."""
+    return run(root, sys.argv[1:])
 
-    Args:
-        args: what follows the program's name; None takes it from the command line of the process.
+
+def run(command: click.Command, args: list[str]) -> int:
+    """Run a command and turn every error into a message on stderr and an exit status.
+
+    Returns: 0 answered, 1 failed, 2 wrong usage, 130 interrupted, 141 when the reader of stdout left; or what the command exits with.
     """
+    instruction = os.environ.get(_COMPLETE)
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(command, {}, "pinchpoint", _COMPLETE, instruction)
     try:
-        status = root.main(args, prog_name="pinchpoint", standalone_mode=False)
+        # not command.main(): it makes an exit status of 1 of every broken pipe
+        with command.make_context("pinchpoint", list(args)) as context:
+            status = command.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort as error:
-        return _INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 1
     except KeyboardInterrupt:
+        click.echo(err=True)  # ends the line that the terminal wrote ^C on
         return _INTERRUPTED
+    except click.Abort:
+        return 1
     except BrokenPipeError:
         _drop_output()
         return _READER_LEFT

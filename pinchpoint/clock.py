@@ -78,7 +78,10 @@ def parse_time(text: str) -> int:
     if match is None:
         raise ValueError(f"expected a time such as 2026-01-01T00:00:00Z, got {text!r}")
     day, clock, fraction, zone = match.groups()
-    moment = datetime.datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in (None, 'Z') else zone}")
+    try:
+        moment = datetime.datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in (None, 'Z') else zone}")
+    except ValueError as error:
+        raise ValueError(f"expected a time such as 2026-01-01T00:00:00Z, got {text!r}: {error}") from error
     return int(moment.timestamp()) * NS + int((fraction or "0").ljust(9, "0"))
 
 

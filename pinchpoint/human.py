@@ -65,6 +65,8 @@ def share(ratio: float) -> str:
     ('33 %', '0.4 %', '0 %')
     """
     percent = ratio * 100
+    if 0 < percent < 0.05:
+        return "<0.1 %"
     if 0 < abs(percent) < 0.95:
         return f"{percent:.1f} %"
     return f"{three_digits(percent)} %" if not math.isfinite(ratio) else f"{percent:.0f} %"

@@ -85,6 +85,12 @@ def _array(kind: str, field: pa.Field, values: Any) -> pa.Array:
             values = values.combine_chunks()
         if isinstance(values, pa.Array):
             return values if values.type.equals(field.type) else values.cast(field.type)
+        if pa.types.is_integer(field.type):
+            # told the type, Arrow would cut 0.5 to 0 in silence
+            found = pa.array(values, from_pandas=False)
+            if not (pa.types.is_integer(found.type) or pa.types.is_floating(found.type) or pa.types.is_null(found.type)):
+                raise TypeError(f"got {found.type}")
+            return found.cast(field.type)
         return pa.array(values, type=field.type, from_pandas=False)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise RecordError(f"{kind}.{field.name}: expected {fields.FIELDS[field.name].type}: {error}") from error

@@ -1,12 +1,12 @@
 """The analysis as others call it: of one run or of a whole store, in this process."""
 
-import logging
 from typing import Any
 
 from models import verdict
 from pinchpoint.clock import NS
 from pinchpoint.config import Config
 from pinchpoint.store import open_store
+from pipelines.quiet import quiet_beam
 from pipelines.runs import Question, window_for
 
 
@@ -19,11 +19,10 @@ def diagnose_run(store_url: str, run_id: str | None = None, config: Config | Non
         config: settings; None for the defaults.
     Returns: the verdict, with `inputs` left empty for the caller to fill.
     """
+    quiet_beam()
     # Beam takes seconds to load: whoever only ships never pays for it
     from pipelines import jobs
 
-    # Beam says through logging what a person at a terminal cannot act on
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
     settings = config or Config()
     splits = jobs.plan(open_store(store_url), jobs.Span(run_id=run_id))
     steps = splits["step"]

@@ -1,6 +1,5 @@
 """The command `analyze`."""
 
-import logging
 from typing import Any
 
 import click
@@ -9,6 +8,7 @@ from pinchpoint.clock import NS, SYSTEM_CLOCK, format_time, parse_span
 from pinchpoint.config import Config
 from pinchpoint.output import config_option, store_option
 from pinchpoint.progress import progress
+from pipelines.quiet import quiet_beam
 
 JOB = "analyze"
 
@@ -59,13 +59,13 @@ def analyze(config: Config, store: str, since: float | None, every: float | None
 
 def _once(config: Config, store_url: str, since: float | None, runner: str, beam_options: tuple[str, ...]) -> None:
     """Analyse once, then move the watermark and tidy up."""
+    quiet_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from pinchpoint.store import IncidentFilter, open_store
     from pipelines import jobs
     from pipelines.runs import Question
 
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
     store, now = open_store(store_url), SYSTEM_CLOCK.now_ns()
     watermark = store.watermark(JOB)
     start = None

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from pinchpoint import records
 from pinchpoint.clock import NS
 from pipelines import groups
-from pipelines.step_features import feature_map
+from pipelines.maps import feature_map
 
 COLUMNS = ("@timestamp", "run.id", "run.workload", "host.name", "message", "log.level")
 
@@ -46,5 +46,5 @@ def log_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
                      for one, two, begin in zip(run_w, host_w, start_w, strict=True)],
         "run.id": [runs[one] or None for one in run_w],
         "window_s": np.full(size, window_s), "entity.kind": ["log"] * size, "entity.id": [hosts[one] for one in host_w],
-        "host.name": [hosts[one] or None for one in host_w], "features": feature_map(features),
+        "host.name": [hosts[one] or None for one in host_w], "features": feature_map(features, size),
     })

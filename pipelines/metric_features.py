@@ -8,7 +8,7 @@ from pinchpoint import fields, records
 from pinchpoint.clock import NS
 from pipelines import groups
 from pipelines.groups import Floats, Integers
-from pipelines.step_features import feature_map
+from pipelines.maps import feature_map
 
 COLUMNS = ("@timestamp", "run.id", "run.workload", "entity.kind", "entity.id", "host.name", "rank", "process.pid", "metrics", "labels")
 
@@ -59,7 +59,7 @@ def metric_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
         "@timestamp": start_w * round(window_s * NS),
         "event.id": [records.content_id(names[code], window_s, begin) for code, begin in zip(entity_w, start_w, strict=True)],
         "window_s": np.full(size, window_s),
-        "features": feature_map(features),
+        "features": feature_map(features, size),
         **{name: taken[name] for name in ("run.id", "run.workload", "entity.kind", "entity.id", "host.name", "rank")},
         "labels": _labels(taken),
     })

@@ -10,6 +10,7 @@ from pinchpoint import fields, records
 from pinchpoint.clock import NS
 from pipelines import groups
 from pipelines.groups import Booleans, Floats, Integers
+from pipelines.maps import feature_map
 
 COLUMNS = ("@timestamp", "run.id", "run.workload", "rank", "world_size", "host.name", "process.pid", "step", "duration_s",
            *(f"phase.{name}_s" for name in fields.PHASES), "cpu_s", "data_wait_cpu_s", "samples", "tokens", "batch_bytes")
@@ -274,24 +275,9 @@ def _batch(parts: list[dict[str, Any]]) -> pa.RecordBatch:
             "entity.kind": [part["kind"]] * size, "entity.id": part["id"],
             "host.name": part["host"] if part["host"] is not None else [None] * size,
             "rank": part["rank"] if part["rank"] is not None else pa.nulls(size, pa.int64()),
-            "features": feature_map(part["features"]),
+            "features": feature_map(part["features"], size),
             "slow_steps": part["slow"] if part["slow"] is not None else [None] * size,
             "labels": [None] * size if part["pid"] is None else [[("process.pid", str(pid))] if pid >= 0 else None
                                                                  for pid in part["pid"]],
         }))
     return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-
-
-def feature_map(columns: dict[str, Floats]) -> pa.MapArray:
-    """Columns of features as one map a row; NaN (nothing measured) is left out.
-
-    >>> feature_map({"a": np.array([1.0, np.nan]), "b": np.array([2.0, 3.0])}).to_pylist()
-    [[('a', 1.0), ('b', 2.0)], [('b', 3.0)]]
-    """
-    names = list(columns)
-    values = np.column_stack([columns[name] for name in names])
-    known = ~np.isnan(values)
-    offsets = np.concatenate(([0], np.cumsum(known.sum(axis=1)))).astype(np.int32)
-    which = np.broadcast_to(np.arange(len(names), dtype=np.int32), values.shape)[known]
-    keys = pa.DictionaryArray.from_arrays(pa.array(which), pa.array(names)).cast(pa.string())
-    return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(values[known]))

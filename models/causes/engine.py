@@ -40,6 +40,8 @@ class Judgement:
     """Why it was ruled out; None when it is supported."""
     unknown: tuple[str, ...]
     """Required facts that could not be measured."""
+    nearness: float
+    """Share of what is required that holds: how near it came."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ def attribute(symptom: Symptom, causes: dict[str, Cause]) -> Attribution:
     least = LEAST_SHARE * symptom.lost_seconds
     named = sorted(((one, claims[one.cause.name]) for one in supported if claims[one.cause.name] >= least),
                    key=lambda pair: (-pair[1], -pair[0].confidence, pair[0].cause.id))
-    rejected = sorted((one for one in judged if one.because is not None and not one.cause.umbrella), key=lambda one: one.cause.id)
+    rejected = sorted((one for one in judged if one.because is not None and not one.cause.umbrella),
+                      key=lambda one: (-one.nearness, one.cause.id))
     return Attribution(tuple(named), tuple(rejected), max(symptom.lost_seconds - sum(seconds for _, seconds in named), 0.0))
 
 
@@ -105,7 +108,8 @@ def judge(cause: Cause, symptom: Symptom) -> Judgement:
     unknown = tuple(name for clause, one in zip(cause.required, required, strict=True) if one.strength is None for name in clause.facts)
     because = _because(required, excluding, cause, unknown)
     strength = sum(one.strength or 0.0 for one in required) / len(required) if because is None else 0.0
-    return Judgement(cause, strength, _confidence(strength, supporting, excluding), evidence, because, unknown)
+    holding = sum(one.strength is not None and one.strength >= HOLDS for one in required)
+    return Judgement(cause, strength, _confidence(strength, supporting, excluding), evidence, because, unknown, holding / len(required))
 
 
 def _confidence(strength: float, supporting: list[Evidence], excluding: list[Evidence]) -> float:
@@ -124,6 +128,8 @@ def _because(required: list[Evidence], excluding: list[Evidence], cause: Cause, 
             return f"{clause.because} ({tell(one.fact, one.value)})"
     for one in required:
         if one.strength is not None and one.strength < HOLDS:
+            if FACTS[one.fact].unit == "flag":
+                return f"{FACTS[one.fact].meaning[0].lower()}{FACTS[one.fact].meaning[1:]}: {tell(one.fact, one.value)}"
             word = "above" if one.above else "below"
             return f"{FACTS[one.fact].meaning[0].lower()}{FACTS[one.fact].meaning[1:]} is {tell(one.fact, one.value)}, " \
                    f"it needs {word} {tell(one.fact, one.limit)}"

@@ -23,7 +23,7 @@ def change_near(scope: Scope) -> Event | None:
 
 @fact("change.near", "flag", "change events (pinchpoint event, run.mark)")
 def change_is_near(scope: Scope) -> float | None:
-    """Whether somebody changed something within two windows of the onset."""
+    """A change event within two windows of the onset."""
     return 1.0 if change_near(scope) is not None else 0.0
 
 

@@ -57,6 +57,12 @@ def data_wait_bursts(scope: Scope) -> float | None:
     return ratio(scope.total("spike.data_wait_s"), scope.seconds("data_wait"))
 
 
+@fact("data_wait.spike_steps_ratio", "ratio", PHASES_NEEDED)
+def data_wait_spikes(scope: Scope) -> float | None:
+    """Share of the steps with a long wait for data, several times the usual one."""
+    return ratio(scope.total("spike_steps.data_wait"), scope.steps)
+
+
 @fact("data_wait.spike_interval_steps", "steps", PHASES_NEEDED)
 def data_wait_interval(scope: Scope) -> float | None:
     """Steps from one long wait for data to the next."""

@@ -6,14 +6,14 @@ from models.view import Entity
 DISKS = "disk metrics (pinchpoint watch)"
 
 
-def _busiest(scope: Scope) -> Entity | None:
+def busiest(scope: Scope) -> Entity | None:
     """The disk with the most time in requests."""
     disks = [disk for disk in scope.entities("disk") if disk.mean("disk.busy_s", scope.inside) is not None]
     return max(disks, key=lambda disk: disk.mean("disk.busy_s", scope.inside) or 0.0, default=None)
 
 
 def _rate(scope: Scope, name: str) -> float | None:
-    disk = _busiest(scope)
+    disk = busiest(scope)
     return None if disk is None else disk.mean(name, scope.inside)
 
 

@@ -47,8 +47,10 @@ class HostSource:
         data = self._stat.read()
         if data is None or not data.startswith(b"cpu "):
             return metrics
-        times = [int(word) / self._ticks for word in data[: data.find(b"\n")].split()[1:9]]
-        _, _, _, idle, iowait, _, _, steal = (*times, *[0.0] * (8 - len(times)))
+        times = [int(word) / self._ticks for word in data[: data.find(b"\n")].split()[1:9] if word.isdigit()]
+        if len(times) < 8:
+            return metrics
+        _, _, _, idle, iowait, _, _, steal = times
         metrics["system.cpu.count"] = data.count(b"\ncpu")
         metrics["system.cpu.busy_s"] = round(sum(times) - idle - iowait, 2)
         metrics["system.cpu.iowait_s"] = iowait
@@ -71,7 +73,7 @@ class HostSource:
         readings = []
         for line in (self._disks.read() or b"").splitlines():
             words = line.split(None, 3)
-            if len(words) < 4 or not self._counts(words[2], words[3]):
+            if len(words) < 4 or words[3].count(b" ") < 9 or not self._counts(words[2], words[3]):
                 continue
             # A host may hold dozens of disks; most are quiet most of the time, and counters stand still meanwhile.
             if self._disk_lines.get(words[2]) == words[3] and self._readings % _QUIET_DISK_EVERY:
@@ -108,8 +110,8 @@ def _pressure_s(data: bytes | None, level: bytes) -> float | None:
     """
     for line in (data or b"").splitlines():
         if line.startswith(level + b" "):
-            _, found, total = line.rpartition(b"total=")
-            return int(total) / 1e6 if found else None
+            total = line.rpartition(b"total=")[2]
+            return int(total) / 1e6 if total.isdigit() else None
     return None
 
 

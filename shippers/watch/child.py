@@ -73,7 +73,7 @@ def reserve_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
 
-def start(command: Sequence[str], environment: Mapping[str, str], mask: set[signal.Signals]) -> Child:
+def start(command: Sequence[str], environment: Mapping[str, str], mask: set[int | signal.Signals]) -> Child:
     """Start the command.
 
     A stream of ours that is a terminal is one for the command too. Where keys and screen are both ours, and we are in the
@@ -118,7 +118,7 @@ def start(command: Sequence[str], environment: Mapping[str, str], mask: set[sign
 
 
 def _spawn(program: str, command: Sequence[str], environment: Mapping[str, str], actions: list[tuple[Any, ...]],
-           mask: set[signal.Signals], *, session: bool) -> int:
+           mask: set[int | signal.Signals], *, session: bool) -> int:
     def spawn(path: str, arguments: list[str]) -> int:
         return os.posix_spawn(path, arguments, environment, file_actions=actions, setsid=session, setsigmask=mask,
                               setsigdef=_IGNORED_BY_US)
@@ -146,8 +146,3 @@ def find_program(name: str, path: str | None) -> str:
     if Path(name).exists():
         raise CannotStartError(f"{name} is not executable. Make it so with chmod +x, or name its interpreter: … -- python {name}", 126)
     raise CannotStartError(f"no such file: {name}", 127)
-
-
-def exit_of(status: int) -> int:
-    """The exit status of a wait status; minus the number of the signal that ended it."""
-    return os.waitstatus_to_exitcode(status)

@@ -104,6 +104,8 @@ class KeyRelay:
     def handle(self, ready: dict[int, int]) -> bool:
         """Do what can be done without waiting; returns False when the terminal has gone."""
         try:
+            if ready.get(self._target, 0) & select.POLLNVAL:  # it was closed for the screen has gone
+                return False
             if self._pending:
                 if ready.get(self._target, 0) & select.POLLOUT:
                     self._pending = self._pending[os.write(self._target, self._pending) :]

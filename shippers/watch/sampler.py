@@ -27,7 +27,6 @@ class Sampler:
         self._due_s = clock.monotonic_s()
         self._processes_due_s = self._due_s
         self._outside_due_s = self._due_s
-        self._common = {"kind": "metric", "host.name": host}
 
     def wait_s(self) -> float:
         """Seconds until the next reading is due; 0 when it is."""
@@ -57,8 +56,9 @@ class Sampler:
         for reading in readings:
             yield self._record(time, reading)
 
-    def _record(self, time: str, reading: Reading) -> dict[str, Any]:
-        record: dict[str, Any] = {**self._common, "@timestamp": time, "entity.kind": reading.entity_kind,
+    @staticmethod
+    def _record(time: str, reading: Reading) -> dict[str, Any]:
+        record: dict[str, Any] = {"kind": "metric", "@timestamp": time, "entity.kind": reading.entity_kind,
                                   "entity.id": reading.entity_id, "metrics": reading.metrics}
         if reading.pid is not None:
             record["process.pid"] = reading.pid

@@ -64,7 +64,6 @@ class Session:
         self._cutters = {output.name: LineCutter(output.name) for output in self._child.outputs}
         self._relays = [Relay(output.source, output.target, self._tap(output.name)) for output in self._child.outputs]
         self._keys: KeyRelay | None = None
-        self._host = host
 
     def run(self) -> Outcome:
         """Wait for the end of the command, and give the terminal back whatever happens."""
@@ -78,8 +77,11 @@ class Session:
         finally:
             if self._child.terminal is not None:
                 self._child.terminal.restore()
-            self._signals.close()
         return Outcome(self._status or 0, still_running, self._writer.lost)
+
+    def close(self) -> None:
+        """Let signals act on this process again; what waits does so at once."""
+        self._signals.close()
 
     def _goes_on(self) -> bool:
         if self._status is None:
@@ -129,10 +131,13 @@ class Session:
         elif arrived.from_terminal and not self._child.interactive:
             if number == signal.SIGTSTP:  # the command is in the group that the key stopped, we follow
                 self._stop()
+        elif arrived.from_terminal and number == signal.SIGHUP:
+            self._hang_up()
+        elif number == signal.SIGTSTP:
+            self._stop_command()
+            self._stop()
         else:
             self._child.kill(number)
-            if number == signal.SIGTSTP:
-                self._stop()
 
     def _reap(self) -> None:
         """Learn what became of children: of the command, and of orphans that came to us."""
@@ -181,16 +186,18 @@ class Session:
             self._keys = KeyRelay(STDIN, screen.near, self._on_keys)
 
     def _on_keys(self, data: bytes) -> None:
-        """Let ^Z stop a command that would stop by it.
-
-        The kernel withholds stops from a session that nobody could continue, as the command's seems to be; we can.
-        """
-        screen, pid = self._child.screen, self._child.pid
-        if screen is None or (key := screen.stop_key()) is None or key not in data:
-            return
-        if screen.group_is(pid) and would_stop(pid, signal.SIGTSTP):
+        """Let ^Z stop the command; a shell in it deals with the key by itself, for its programs are in groups of their own."""
+        screen = self._child.screen
+        if screen is not None and (key := screen.stop_key()) is not None and key in data and screen.group_is(self._child.pid):
             self._stop_asked = True
+            self._stop_command()
+
+    def _stop_command(self) -> None:
+        """Stop the command as SIGTSTP would, which the kernel keeps from a session that nobody outside could continue; we can."""
+        if self._child.interactive and would_stop(self._child.pid, signal.SIGTSTP):
             self._child.kill(signal.SIGSTOP, group=True)
+        else:
+            self._child.kill(signal.SIGTSTP)
 
     def _hang_up(self) -> None:
         """Our terminal has gone: end that of the command, and the kernel tells its programs."""
@@ -205,7 +212,7 @@ class Session:
         now_ns = self._clock.now_ns()
         for cutter in self._cutters.values():
             for record in cutter.tick(now_ns):
-                self._write(record)
+                self._writer.add(record)
         self._writer.flush()
         self._take_terminal()  # we may have been brought to the foreground, which nobody tells
 
@@ -213,21 +220,18 @@ class Session:
         now_ns = self._clock.now_ns()
         for cutter in self._cutters.values():
             for record in cutter.end(now_ns):
-                self._write(record)
+                self._writer.add(record)
         for record in self._sampler.read():
             self._writer.add(record)
         self._sampler.close()
-        self._writer.flush()
+        self._writer.close()
 
     def _tap(self, name: str) -> Callable[[bytes], None]:
         def tap(data: bytes) -> None:
             for record in self._cutters[name].feed(data, self._clock.now_ns()):
-                self._write(record)
+                self._writer.add(record)
 
         return tap
-
-    def _write(self, record: dict[str, object]) -> None:
-        self._writer.add({**record, "host.name": self._host})
 
 
 def child_environment(environment: Mapping[str, str], *, folder: Path, run_id: str, workload: str, sdk: Path) -> dict[str, str]:

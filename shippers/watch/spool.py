@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pinchpoint.errors import StoreError
+from pinchpoint.errors import StoreError, UsageError
 
 WATCH_FILE = "watch.ndjson"
 _LOCK_FILE = "lock"
@@ -59,6 +59,11 @@ class Spool:
         """Files of records, that of watch last."""
         return sorted(self.folder.glob("*.ndjson"), key=lambda path: (path.name == WATCH_FILE, path.name))
 
+    def discard(self) -> None:
+        """Drop the records: the command did not start."""
+        for path in self.files():
+            path.unlink()
+
     def close(self) -> None:
         """Let go of the folder, and remove it unless a file is left in it."""
         if not self.files():
@@ -89,7 +94,7 @@ def safe_name(text: str) -> str:
     """A name for a file and a segment; text that is one already stays as it is.
 
     >>> safe_name("resnet-1"), safe_name("a/b")
-    ('resnet-1', 'a_b-c14cddc0')
+    ('resnet-1', 'a_b-82badf67')
     """
     if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", text):
         return text
@@ -99,11 +104,11 @@ def safe_name(text: str) -> str:
     return f"{re.sub('[^A-Za-z0-9_-]', '_', text)[:80]}-{digest}"
 
 
-def fallback_folder() -> Path:
+def _fallback_folder() -> Path:
     """Where runs wait whose store is not a folder of this machine."""
     import platformdirs
 
-    for folder in (Path(platformdirs.user_cache_dir("pinchpoint")), Path(tempfile.gettempdir()) / f"pinchpoint-{os.getuid()}"):
+    for folder in (platformdirs.user_data_path("pinchpoint") / "spool", Path(tempfile.gettempdir()) / f"pinchpoint-{os.getuid()}"):
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError:
@@ -111,6 +116,20 @@ def fallback_folder() -> Path:
         if folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK):
             return folder
     return Path(tempfile.mkdtemp(prefix="pinchpoint-"))
+
+
+def spool_parent(store_url: str) -> Path:
+    """Where the folders of runs wait: in the lake, or among the user's data where the store is no folder of this machine.
+
+    Raises: UsageError for a store that ends with this process.
+    """
+    if store_url == "memory:":
+        raise UsageError("a store in memory ends with the command: name a folder with --store PATH")
+    if "://" not in store_url:
+        return Path(store_url).expanduser() / "_spool"
+    if store_url.startswith("file://"):
+        return Path(store_url.removeprefix("file://")) / "_spool"
+    return _fallback_folder() / safe_name(store_url)
 
 
 class RecordWriter:

@@ -1,0 +1,167 @@
+"""The command `watch`."""
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import secrets
+import shlex
+import shutil
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pinchpoint.clock import SYSTEM_CLOCK
+from pinchpoint.config import Config, default_url
+from pinchpoint.errors import PinchpointError
+from pinchpoint.output import config_option, store_option
+from shippers.watch.child import CannotStartError
+from shippers.watch.sdk_folder import sdk_folder
+from shippers.watch.session import Outcome, Session, child_environment
+from shippers.watch.signals import die_by
+from shippers.watch.spool import WATCH_FILE, RecordWriter, Spool, spool_parent
+
+_SCRIPT = re.compile(r"(?:.*/)?([^/]+)\.(?:py|sh)")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "allow_interspersed_args": False})
+@config_option
+@store_option
+@click.option("--workload", metavar="NAME", help="What runs of the same thing share.  [default: the name of the script]")
+@click.option("--run", "run_id", metavar="ID", help="Name of this run; the same on every host of one run.  [default: made up]")
+@click.option("--verdict", "verdict_file", metavar="FILE",
+              help="Write the verdict as JSON too; - is stdout, after the command's output.")
+@click.option("--no-verdict", is_flag=True, help="Keep the records, leave the analysis to `pinchpoint analyze`.")
+@click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
+def watch(config: Config, store: str, workload: str | None, run_id: str | None, verdict_file: str | None, no_verdict: bool,
+          command: tuple[str, ...]) -> None:
+    """Run a command and say at its end why it was slow.
+
+    COMMAND runs as it would without this: with the same input, output, terminal and signals, and watch ends with its exit
+    status. The verdict goes to stderr. Steps come from the SDK, or from progress lines (tqdm, `step 120 … 0.31 s/it`).
+
+    \b
+    Example:
+      pinchpoint watch -- python train.py --epochs 3
+    The verdict as JSON, for a program:
+      pinchpoint watch --verdict verdict.json -- torchrun train.py
+    """
+    workload = workload or workload_of(command)
+    run_id = run_id or f"{workload}-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    spool = Spool.create(spool_parent(store), run_id)
+    with contextlib.closing(spool):
+        try:
+            session = _start(command, spool, run_id, workload, config.watch.interval_s)
+        except CannotStartError as error:
+            spool.discard()
+            _say(str(error))
+            click.get_current_context().exit(error.exit_status)
+        outcome = session.run()
+        try:
+            session.close()
+            _conclude(config, store, spool, run_id, outcome, None if no_verdict else verdict_file or "")
+        except KeyboardInterrupt:
+            _say(f"the analysis was interrupted. {_how_to_see(store, run_id)}")
+        except PinchpointError as error:
+            _say(f"{error}\n{_how_to_see(store, run_id)}")
+    _end_like(outcome)
+
+
+def workload_of(command: Sequence[str]) -> str:
+    """The name of what a command runs: that of its script or module, else of its program.
+
+    >>> workload_of(["torchrun", "--nproc-per-node", "2", "src/train.py"]), workload_of(["python", "-m", "pkg.train"])
+    ('train', 'pkg.train')
+    """
+    for word, following in zip(command, [*command[1:], ""], strict=True):
+        if script := _SCRIPT.fullmatch(word):
+            return script[1]
+        if word == "-m" and following:
+            return following
+    return Path(command[0]).name
+
+
+def _start(command: Sequence[str], spool: Spool, run_id: str, workload: str, interval_s: float) -> Session:
+    host = socket.gethostname()
+    common = {"run.id": run_id, "run.workload": workload, "host.name": host}
+    writer = RecordWriter(spool.folder / WATCH_FILE, common, f"{run_id}-{secrets.token_hex(4)}")
+    environment = child_environment(os.environ, folder=spool.folder, run_id=run_id, workload=workload, sdk=sdk_folder())
+    return Session(command, environment, writer, host, SYSTEM_CLOCK, interval_s)
+
+
+def _conclude(config: Config, store_url: str, spool: Spool, run_id: str, outcome: Outcome, verdict_file: str | None) -> None:
+    """Bring the records of the run into the store, analyse it, and print the verdict.
+
+    Args:
+        config: settings.
+        store_url: where the records go.
+        spool: where they wait.
+        run_id: the run.
+        outcome: how the command ended.
+        verdict_file: where the verdict goes as JSON; empty for nowhere, None to leave the analysis out.
+    """
+    # From here on weight does not matter: the command has ended.
+    from pinchpoint.store import open_store
+    from shippers.diagnose import analysis
+    from shippers.watch.collect import bring_in, recover
+
+    if outcome.still_running:
+        _say(f"still running: {_count(outcome.still_running, 'process', 'processes')} of the command. "
+             "What they write to this output is lost from now on.")
+    if outcome.records_lost:
+        _say(f"{_count(outcome.records_lost, 'record', 'records')} could not be written to {spool.folder}. Is the disk full?")
+    store = open_store(store_url)
+    recover(store)
+    imported = bring_in(store, spool)
+    for reason in imported.unreadable:
+        _say(f"part of the records is missing: {reason}")
+    if verdict_file is None:
+        _say(_how_to_see(store_url, run_id))
+        return
+    verdict = analysis("run")(store_url, run_id, config)
+    verdict["inputs"] = [{"path": store_url, "reader": "watch", "records": imported.records, "rejected": imported.rejected,
+                          "notes": imported.unreadable}]
+    _print(analysis("render")(verdict, width=shutil.get_terminal_size().columns, color=_has_colour()))
+    if verdict_file:
+        text = json.dumps(verdict, indent=2, allow_nan=False) + "\n"
+        if verdict_file == "-":
+            click.echo(text, nl=False)
+        else:
+            Path(verdict_file).write_text(text, encoding="utf-8")
+
+
+def _end_like(outcome: Outcome) -> None:
+    """End as the command ended: with its exit status, or by the signal that ended it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, gone, or never there
+            stream.flush()
+    if outcome.exit_status < 0:
+        die_by(-outcome.exit_status)
+    click.get_current_context().exit(outcome.exit_status)
+
+
+def _how_to_see(store_url: str, run_id: str) -> str:
+    store = "" if store_url == default_url() else f" --store {shlex.quote(store_url)}"
+    return (f"The records of the run are kept. Analyse them with `pinchpoint analyze{store}`, then see "
+            f"`pinchpoint incidents --run {shlex.quote(run_id)}{store}`.")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _say(message: str) -> None:
+    _print(f"pinchpoint: {message}")
+
+
+def _print(text: str) -> None:
+    with contextlib.suppress(OSError):  # whoever read stderr has gone, which must not change how we end
+        click.echo(text, err=True)
+
+
+def _has_colour() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
