@@ -1,9 +1,11 @@
-# A fresh machine needs Python >= 3.11 with its venv module, and make. PYTHON=python3.12 picks another interpreter.
+# A fresh machine needs make, bash, and Python >= 3.11 with its venv module.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= python3
+# the first one that is new enough; PYTHON=… picks another
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && exit; done; echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-by-make
@@ -12,13 +14,16 @@ DEMO := .demo
 .PHONY: help setup check test demo bench docs services clean
 
 help: ## list these targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r target says; do printf '  make %-10s %s\n' "$$target" "$$says"; done
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r target says; do \
+		printf '  make %-10s %s\n' "$$target" "$$says"; done
 
 setup: $(STAMP) ## make .venv and install pinchpoint into it
 
 $(STAMP): setup.cfg pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'pinchpoint needs Python 3.11 or later; name one: make setup PYTHON=python3.11' >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'Python cannot make environments here: its venv module or ensurepip is missing (on Debian and Ubuntu: apt install python3-venv)' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'pinchpoint needs Python 3.11 or later, found none; name one: make setup PYTHON=/path/to/python3' >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo 'Python cannot make environments here: its venv module or ensurepip is missing (on Debian and Ubuntu: apt install python3-venv)' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
 	@touch $@

@@ -55,7 +55,8 @@ def fill(lake: str, count: int) -> None:
             "@timestamp": START + (number * per_metric * NS).astype(np.int64), "event.id": [f"m-{one}" for one in number.tolist()],
             "entity.kind": ["host"] * len(number), "entity.id": [f"host-{one}" for one in host.tolist()],
             "host.name": [f"host-{one}" for one in host.tolist()],
-            "metrics": [[("system.cpu.count", 64.0), ("system.cpu.busy_s", one * 0.5), ("system.load.1m", 12.0)] for one in number.tolist()],
+            "metrics": [[("system.cpu.count", 64.0), ("system.cpu.busy_s", one * 0.5), ("system.load.1m", 12.0)]
+                        for one in number.tolist()],
         }), f"metrics-{begin:09d}")
     logs = count - steps * RANKS - metrics
     number = np.arange(logs)
@@ -114,7 +115,8 @@ def main() -> None:
         print(f"{row['records']:>12,}  {row['what']:<20}{row['wall_s']:>8}{row['spread_s']:>8}{row['cpu_s']:>8}{row['peak_mb']:>9}")
     ours = [row for row in rows if row["what"].startswith("pinchpoint")]
     if len(ours) > 1:
-        print(f"{ours[1]['records'] / ours[0]['records']:.0f} times the records take {ours[1]['wall_s'] / ours[0]['wall_s']:.1f} times as long, "
+        print(f"{ours[1]['records'] / ours[0]['records']:.0f} times the records take "
+              f"{ours[1]['wall_s'] / ours[0]['wall_s']:.1f} times as long, "
               f"at {ours[1]['peak_mb'] / ours[0]['peak_mb']:.2f} times the memory")
 
 

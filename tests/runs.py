@@ -18,7 +18,10 @@ def run_view(own, *, communication_s=0.002, window_s=1.0, metrics=(), events=(),
     Args:
         own: seconds of forward of each step and rank, shape (steps, ranks).
         communication_s: what a collective takes when nobody waits.
+        window_s: length of a window.
         metrics: (second, entity kind, entity id, labels, {name: value}).
+        events: events of the run.
+        pid: process of rank 0; the others follow.
         phases: seconds of other phases, shape (steps, ranks) or (steps,); names of other step columns take their values.
     """
     own = np.asarray(own, float)
@@ -69,7 +72,8 @@ def host(seconds, *, count=2, busy=0.5, own=0.4, workers=0, worker_cpu=0.2, read
             "disk.reads": counter("reads", reads), "disk.read_bytes": counter("bytes", lambda s: at(reads, s) * read_size),
             "disk.read_s": counter("read_s", lambda s: at(reads, s) * 0.0002), "disk.busy_s": counter("disk", 0.3)}))
         rows.append((second, "process", "h/100", {"process.pid": "100", "process.parent.pid": "1", "process.role": "run"}, {
-            "process.cpu_s": counter("own", own), "process.run_delay_s": counter("delay", 0.0), "process.memory.rss_bytes": at(rss, second)}))
+            "process.cpu_s": counter("own", own), "process.run_delay_s": counter("delay", 0.0),
+            "process.memory.rss_bytes": at(rss, second)}))
         for worker in range(workers):
             rows.append((second, "process", f"h/{200 + worker}", {"process.pid": str(200 + worker), "process.parent.pid": "100",
                                                                    "process.role": "run"},

@@ -27,7 +27,8 @@ required = [{ fact = "data_wait.share", above = [0.1, 0.2] }]
 
 def test_the_catalogue_is_complete():
     """Every cause that this version promises is there, with a fix and a source."""
-    wanted = set(["D02", "D03", "D04", "D06", "D10", "D13", "I01", "I12", "I16", "I17", "I18", "M02", "M07", "M08", "M11", "M12", "P01", "P02", "P06"])
+    wanted = {"D02", "D03", "D04", "D06", "D10", "D13", "I01", "I12", "I16", "I17", "I18", "M02", "M07", "M08", "M11", "M12", "P01", "P02",
+              "P06"}
     causes = load()
 
     assert wanted <= {cause.id for cause in causes.values()}

@@ -117,7 +117,8 @@ def test_others_on_the_processors():
     """An onset with processors full of what is not ours: the host, not a change of the run."""
     own = steps(600)
     own[300:] *= 2
-    answer = explained(run_view(own, metrics=host(47, own=0.9, busy=lambda s: 1.95 if s >= 16 else 1.0, other=lambda s: 1.0 if s >= 16 else 0)))
+    readings = host(47, own=0.9, busy=lambda s: 1.95 if s >= 16 else 1.0, other=lambda s: 1.0 if s >= 16 else 0)
+    answer = explained(run_view(own, metrics=readings))
 
     assert first(answer) == "host_cpu_taken"
     assert answer["incidents"][0]["symptom"]["compared_with"] == "own past"

@@ -382,7 +382,7 @@ def test_the_sdk_folder_holds_the_package_alone(tmp_path: Path) -> None:
     link.unlink()
     link.symlink_to(tmp_path / "gone")
     assert sdk_folder(tmp_path) == folder
-    assert link.resolve() == Path(pinchpoint.__file__).resolve().parent
+    assert link.resolve() == Path(pinchpoint.__file__).parent.resolve()
     link.unlink()
     link.mkdir()
     with pytest.raises(PinchpointError, match="not a link"):

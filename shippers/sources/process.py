@@ -69,12 +69,12 @@ class ProcessSource:
         before, self._outside = self._outside, {}
         heavy = []
         for pid, (started_ticks, cpu_s) in before.items():
-            stat = self._stat(pid)
-            if stat is None or stat.started_ticks != started_ticks:
+            now = parse_cpu(read_once(f"{self._proc}{pid}/stat"), self._ticks)
+            if now is None or now[0] != started_ticks:
                 continue  # ended; a new process with its number is looked at like any new one
-            self._outside[pid] = (started_ticks, stat.cpu_s)
-            if since is not None and stat.cpu_s - cpu_s > _HEAVY_CORES * (monotonic_s - since):
-                heavy.append((stat.cpu_s - cpu_s, pid, stat))
+            self._outside[pid] = now
+            if since is not None and now[1] - cpu_s > _HEAVY_CORES * (monotonic_s - since) and (stat := self._stat(pid)) is not None:
+                heavy.append((now[1] - cpu_s, pid, stat))
         heavy.sort(key=lambda one: (-one[0], one[1]))
         return [self._reading(pid, stat, "other") for _, pid, stat in heavy[:_HEAVIEST]]
 
@@ -148,6 +148,14 @@ class ProcessSource:
                 member.run_delay_ns += max(delays[task] - member.delays_ns.get(task, 0), 0)
         member.delays_ns = delays
         return member.run_delay_ns / 1e9 if delays else None
+
+
+def parse_cpu(data: bytes | None, ticks: int) -> tuple[int, float] | None:
+    """When a process started, in ticks, and its CPU time in seconds; for looking at many, a third of the cost of `parse_stat`."""
+    if data is None:
+        return None
+    words = data[data.rfind(b")") + 2 :].split(None, 20)
+    return (int(words[19]), (int(words[11]) + int(words[12])) / ticks) if len(words) == 21 else None
 
 
 def parse_stat(data: bytes | None, ticks: int, page_bytes: int) -> ProcessStat | None:

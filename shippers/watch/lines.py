@@ -12,7 +12,6 @@ _NS = 1_000_000_000
 # Every part ends at the next escape character at the latest, so a hostile line costs linear time.
 _CONTROL = re.compile(rb"\x1b\[[0-?]{0,64}[ -/]{0,8}[@-~]|\x1b\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|\x1b[@-Z\\-_]"
                       rb"|[\x00-\x08\x0b-\x1f\x7f]")
-_END = re.compile(rb"[\r\n]")
 _LEVEL = re.compile(r"\b(?:(CRITICAL|FATAL)|(ERROR)|(WARN(?:ING)?)|(INFO)|(DEBUG)|(TRACE))\b"
                     r"|(?i:\blevel[\"']?[=:] ?[\"']?(?:(critical|fatal)|(error)|(warn(?:ing)?)|(info)|(debug)|(trace))\b)")
 _LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
@@ -41,19 +40,20 @@ class LineCutter:
         yield from self.tick(now_ns)
         if self._lines >= MOST_LINES_A_SECOND:
             data = self._skip(data)
-        offset, data = self._rest_offset, self._rest + data
-        start = 0
-        for end in _END.finditer(data):
-            if not self._cut and (record := self._line(data[start : end.start()], offset + start, now_ns)):
+        # A progress bar ends its lines with carriage returns.
+        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        offset = self._rest_offset
+        for line in lines:
+            if not self._cut and (record := self._line(line, offset, now_ns)):
                 yield record
             self._cut = False
-            start = end.end()
-        self._rest, self._rest_offset = data[start:], offset + start
-        if self._cut or len(self._rest) > MOST_LINE_BYTES:
-            if not self._cut and (record := self._line(self._rest, self._rest_offset, now_ns)):
+            offset += len(line) + 1
+        self._rest, self._rest_offset = rest, offset
+        if self._cut or len(rest) > MOST_LINE_BYTES:
+            if not self._cut and (record := self._line(rest, offset, now_ns)):
                 yield record
             # What follows up to the end of the line belongs to the record just made.
-            self._rest, self._rest_offset, self._cut = b"", self._rest_offset + len(self._rest), True
+            self._rest, self._rest_offset, self._cut = b"", offset + len(rest), True
 
     def tick(self, now_ns: int) -> Iterator[dict[str, Any]]:
         """The event that says how many lines a second before this one had too many; to be called now and then when it is quiet."""

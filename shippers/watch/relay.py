@@ -1,12 +1,13 @@
 """Copy the output of a command byte for byte, and show each chunk to a tap."""
 
+import contextlib
 import os
 import select
+import stat
 from collections.abc import Callable
 
 _CHUNK_BYTES = 1 << 16
-# What a pipe that polls as writable takes without blocking (PIPE_BUF); setting our standard streams to non-blocking instead
-# would reach every process that shares them.
+# What a pipe that polls as writable takes without blocking (PIPE_BUF).
 _SAFE_BYTES = 4096
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
@@ -20,7 +21,7 @@ class Relay:
 
     def __init__(self, source: int, target: int, tap: Callable[[bytes], None]) -> None:
         self._source = source
-        self._target = target
+        self._target, self._most_bytes = _without_blocking(target)
         self._tap = tap
         self._pending = memoryview(b"")
         self._reading = True
@@ -70,11 +71,13 @@ class Relay:
             return False
         self._pending = memoryview(data)
         self._tap(data)
+        if self._most_bytes == _CHUNK_BYTES:  # it cannot block: most of the time this spares another turn of the loop
+            self._write()
         return True
 
     def _write(self) -> bool:
         try:
-            written = os.write(self._target, self._pending[:_SAFE_BYTES])
+            written = os.write(self._target, self._pending[: self._most_bytes])
         except BlockingIOError:
             return False
         except OSError:
@@ -87,6 +90,20 @@ class Relay:
         self.broken = True
         self._pending = memoryview(b"")
         self.stop_reading()
+
+
+def _without_blocking(target: int) -> tuple[int, int]:
+    """A descriptor of the same output that does not block, and how much to write to it at once.
+
+    To change the one we were given would reach every process that shares it, so a pipe or a terminal is opened anew.
+    """
+    mode = os.fstat(target).st_mode
+    if stat.S_ISREG(mode):
+        return target, _CHUNK_BYTES  # a file takes all, and opened anew it would have a place of its own
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        with contextlib.suppress(OSError):  # a terminal that belongs to somebody else, as after su
+            return os.open(f"/proc/self/fd/{target}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), _CHUNK_BYTES
+    return target, _SAFE_BYTES
 
 
 class KeyRelay:

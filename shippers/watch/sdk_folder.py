@@ -21,7 +21,7 @@ def sdk_folder(parent: Path | None = None) -> Path:
         parent: where to keep it; None for the user's data directory, or a temporary one where that cannot be written.
     Raises: PinchpointError when something that is no link stands in its place.
     """
-    package = Path(pinchpoint.__file__).resolve().parent
+    package = Path(pinchpoint.__file__).parent.resolve()
     # One folder for each installation: two of them must not take turns at repairing one link.
     name = hashlib.blake2b(os.fsencode(package), digest_size=6).hexdigest()
     if parent is not None:

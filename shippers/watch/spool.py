@@ -15,6 +15,7 @@ from pinchpoint.errors import StoreError, UsageError
 WATCH_FILE = "watch.ndjson"
 _LOCK_FILE = "lock"
 _FLUSH_BYTES = 1 << 16
+_ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # json.dumps would make an encoder each time
 
 
 class Spool:
@@ -148,7 +149,7 @@ class RecordWriter:
         """Take a record; fields that all records share are added, an identity too."""
         self._records += 1
         whole = {**record, **self._common, "event.id": f"{self._id_prefix}-{self._records}"}
-        line = json.dumps(whole, separators=(",", ":"), check_circular=False).encode() + b"\n"
+        line = _ENCODE(whole).encode() + b"\n"
         self._lines.append(line)
         self._bytes += len(line)
         if self._bytes >= _FLUSH_BYTES:
