@@ -83,8 +83,9 @@ def _once(config: Config, store_url: str, since: float | None, runner: str, beam
             jobs.run(store_url, splits, question, PipelineOptions(list(beam_options)), runner)
             # a clock that went ahead must not hide what comes after
             store.set_watermark(JOB, max(watermark or 0, min(reached, now)))
-        for kind, days in config.retention.days.items():
-            store.retain(kind, now - round(days * 86400 * NS))
+            for kind, days in config.retention.days.items():
+                # ages count from the newest record: looking at an old lake must not empty it
+                store.retain(kind, min(reached, now) - round(days * 86400 * NS))
     if reached is None:
         click.echo(f"Nothing to analyse in {store_url}" + (f" since {format_time(start)}." if start is not None else "."), err=True)
         return

@@ -1,8 +1,10 @@
 """The command `diagnose`: recorded inputs into a lake of their own, and the analysis over it."""
 
 import json
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ import click
 
 from pinchpoint import output
 from pinchpoint.config import Config
-from pinchpoint.errors import PinchpointError
+from pinchpoint.errors import InputError, PinchpointError, UsageError
 from pinchpoint.output import config_option
 from pinchpoint.progress import progress
+from pinchpoint.store import open_store
 
 _GATE = 3
 
@@ -62,3 +65,41 @@ def analysis(name: str) -> Any:
     if not found:
         raise PinchpointError("this installation only ships: install the analysis with pip install 'pinchpoint[analyze]'")
     return next(iter(found)).load()
+
+
+def ship(paths: tuple[str, ...], reader: str | None, lake: str) -> list[dict[str, Any]]:
+    """Bring inputs into a lake; says of each file what was read of it.
+
+    Raises: InputError when nothing of an input can be read.
+    """
+    from shippers.formats import open_input
+
+    store = open_store(lake)
+    inputs = []
+    for number, (shown, file) in enumerate(_files(paths)):
+        reading = open_input(file, reader)
+        for place, (kind, batch) in enumerate(reading):
+            store.append(kind, batch, f"input-{number}-{place}")
+        inputs.append({"path": shown, "reader": reading.reader, "records": reading.records, "rejected": reading.rejected,
+                       "notes": reading.notes})
+    return inputs
+
+
+def _files(paths: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    """Every file meant, with the name it is shown under: those of folders too, standard input by way of a temporary file."""
+    for text in paths:
+        path = Path(text)
+        if text == "-":
+            with tempfile.NamedTemporaryFile(prefix="pinchpoint-") as spooled:
+                shutil.copyfileobj(sys.stdin.buffer, spooled)
+                spooled.flush()
+                yield "-", Path(spooled.name)
+        elif path.is_dir():
+            found = sorted(one for one in path.rglob("*") if one.is_file())
+            if not found:
+                raise InputError(f"{path}: an empty folder")
+            yield from ((str(one), one) for one in found)
+        elif path.exists():
+            yield text, path
+        else:
+            raise UsageError(f"{text}: no such file or folder")

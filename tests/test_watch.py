@@ -358,6 +358,28 @@ def test_two_watches_of_one_run_do_not_share_a_folder(tmp_path: Path) -> None:
     assert list(Spool.left_behind(tmp_path)) == []
 
 
+def test_the_status_of_the_command_survives_a_failed_analysis(watched: Watched, tmp_path: Path) -> None:
+    """What goes wrong after the command has ended is said, and does not change how watch ends."""
+    (tmp_path / "pinchpoint.toml").write_text('causes.paths = ["gone.toml"]\n')
+    command = [word for word in watched.command("sh", "-c", "for i in 1 2 3 4; do echo step $i 0.2 s/it; done; exit 3")
+               if word != "--no-verdict"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+
+    assert done.returncode == 3
+    assert b"pinchpoint: the analysis failed: " in done.stderr
+    assert b"pinchpoint incidents --run r" in done.stderr
+
+
+def test_a_verdict_that_cannot_be_written_is_refused_at_the_door(watched: Watched, tmp_path: Path) -> None:
+    """The command does not start."""
+    done = subprocess.run([*WATCH, "--store", str(watched.lake), "--verdict", str(tmp_path / "no" / "v.json"), "--", "touch",
+                           str(tmp_path / "ran")], capture_output=True, check=False)
+
+    assert b"--verdict" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_store_in_memory_is_refused() -> None:
     """It would end with watch."""
     with pytest.raises(UsageError, match="--store"):

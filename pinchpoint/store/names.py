@@ -4,7 +4,7 @@ A lake is `<root>/<kind>/<hour>/<file>`. A segment is written as one file per ho
 
 - `<segment>.parquet`: the whole segment; it is there, or it is not
 - `<segment>~<last hour>.parquet`: a part of a segment of several hours; it counts once the last hour holds `<segment>.whole`
-- `~compacted.<number>.parquet`: joined segments; it counts once `~compacted.json` names it
+- `joined/<number>.parquet`: segments that were joined; the highest number counts, and its footer says what it stands for
 
 Segments of derived kinds can be written again: theirs are `<segment>@<version>…`, and the highest version counts.
 """
@@ -18,12 +18,13 @@ from pinchpoint.errors import StoreError
 
 HOUR_NS = 3600 * NS
 
-COMPACTED = "~compacted.json"
+JOINED = "joined"
 WHOLE = ".whole"
 PARQUET = ".parquet"
 
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]{1,150}")
 _FILE = re.compile(r"([A-Za-z0-9._-]+)(?:@(\d+))?(?:~(\d{4}-\d\d-\d\dT\d\d))?\.parquet")
+_JOINED = re.compile(r"(\d+)\.parquet")
 _MARKER = re.compile(r"([A-Za-z0-9._-]+)(?:@(\d+))?\.whole")
 _HOUR = re.compile(r"\d{4}-\d\d-\d\dT\d\d")
 
@@ -91,6 +92,17 @@ def parse_marker(name: str) -> Stem | None:
     """The version of a segment that a `.whole` file declares written; None for another file."""
     match = _MARKER.fullmatch(name)
     return None if match is None else Stem(match.group(1), int(match.group(2) or 0))
+
+
+def joined_name(number: int) -> str:
+    """The file of the joined segments of an hour, of the number-th time they were joined."""
+    return f"{number}{PARQUET}"
+
+
+def parse_joined(name: str) -> int | None:
+    """The number in `joined_name`; None for another file."""
+    match = _JOINED.fullmatch(name)
+    return None if match is None else int(match.group(1))
 
 
 def parse_stem(text: str) -> Stem:

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import click
 
 from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.config import Config, default_url
-from pinchpoint.errors import PinchpointError
+from pinchpoint.errors import PinchpointError, UsageError
 from pinchpoint.output import config_option, store_option
 from shippers.watch.child import CannotStartError
 from shippers.watch.sdk_folder import sdk_folder
@@ -50,6 +51,8 @@ def watch(config: Config, store: str, workload: str | None, run_id: str | None, 
     The verdict as JSON, for a program:
       pinchpoint watch --verdict verdict.json -- torchrun train.py
     """
+    if verdict_file and verdict_file != "-" and not os.access(Path(verdict_file).absolute().parent, os.W_OK):
+        raise UsageError(f"--verdict {verdict_file}: cannot write to {Path(verdict_file).absolute().parent}")
     workload = workload or workload_of(command)
     run_id = run_id or f"{workload}-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
     spool = Spool.create(spool_parent(store), run_id)
@@ -66,8 +69,8 @@ def watch(config: Config, store: str, workload: str | None, run_id: str | None, 
             _conclude(config, store, spool, run_id, outcome, None if no_verdict else verdict_file or "")
         except KeyboardInterrupt:
             _say(f"the analysis was interrupted. {_how_to_see(store, run_id)}")
-        except PinchpointError as error:
-            _say(f"{error}\n{_how_to_see(store, run_id)}")
+        except Exception as error:  # whatever fails from here on, watch must end as the command did
+            _say(f"the analysis failed: {_reason(error)}\n{_how_to_see(store, run_id)}")
     _end_like(outcome)
 
 
@@ -142,6 +145,12 @@ def _end_like(outcome: Outcome) -> None:
     if outcome.exit_status < 0:
         die_by(-outcome.exit_status)
     click.get_current_context().exit(outcome.exit_status)
+
+
+def _reason(error: Exception) -> str:
+    if os.environ.get("PINCHPOINT_DEBUG"):
+        return "".join(traceback.format_exception(error))
+    return str(error) if isinstance(error, PinchpointError) else f"{type(error).__name__}: {error}"
 
 
 def _how_to_see(store_url: str, run_id: str) -> str:

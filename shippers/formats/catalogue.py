@@ -1,0 +1,51 @@
+"""Every format by name, and which one an input is in."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+from pinchpoint.errors import InputError, UnknownFormat, UsageError
+from shippers.formats import records
+from shippers.formats.base import Format, Reading
+from shippers.formats.lines import open_plain
+
+_HEAD = 256 * 1024
+
+FORMATS: dict[str, Format] = {one.name: one for one in (records.FORMAT,)}
+
+
+def detect(path: Path) -> Format:
+    """The format of an input, found by looking at its beginning.
+
+    Raises: UnknownFormat with what was seen; InputError when it cannot be read at all.
+    """
+    with open_plain(path) as file:
+        try:
+            head = file.read(_HEAD)
+        except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
+            raise InputError(f"{path}: damaged at its beginning: {error}") from error
+    for one in FORMATS.values():
+        if one.recognises(head):
+            return one
+    seen = head[:60]
+    raise UnknownFormat(f"{path}: in no known format; it begins with {seen!r}.\n"
+                        f"Name one with --reader: {', '.join(FORMATS)}" if head else f"{path}: empty")
+
+
+def open_input(path: Path | str, reader: str | None = None, rejected_to: Path | None = None) -> Reading:
+    """Begin to read one file.
+
+    Args:
+        path: the file.
+        reader: name of its format; None looks inside.
+        rejected_to: where items that cannot be read are set aside; None only counts them.
+    Raises: UsageError for a reader that does not exist; InputError, UnknownFormat.
+    """
+    path = Path(path)
+    if reader is None:
+        found = detect(path)
+    elif reader in FORMATS:
+        found = FORMATS[reader]
+    else:
+        raise UsageError(f"no reader {reader!r}; there are {', '.join(FORMATS)}")
+    return Reading(path, found.name, found.read, rejected_to)
