@@ -22,7 +22,7 @@ SKEW_SHARE = 0.08
 ROTATING_SHARE = 0.12
 #: A change must cost this share of the wall time after it.
 CHANGE_SHARE = 0.10
-#: With fewer steps than this nothing can be said.
+#: With fewer steps than this nothing can be said, unless a trace shows what happens inside them.
 FEWEST_STEPS = 4
 #: A change point needs this many windows with steps.
 FEWEST_WINDOWS = 10
@@ -64,7 +64,7 @@ def find(view: RunView, min_slowdown: float) -> list[Symptom]:
         view: the run.
         min_slowdown: how many times slower than before counts as slower.
     """
-    if float(view.steps.sum()) < FEWEST_STEPS:
+    if not enough(view):
         return []
     settled = np.zeros(len(view.starts), bool)
     settled[accounting.warm_up_windows(view):] = True
@@ -87,6 +87,12 @@ def find(view: RunView, min_slowdown: float) -> list[Symptom]:
     if begin is not None:
         found.append(begin)
     return sorted((one for one in found if one.lost and one.lost_seconds > 0), key=lambda one: -one.lost_seconds)
+
+
+def enough(view: RunView) -> bool:
+    """Whether there is enough to say anything about the run."""
+    steps = float(view.steps.sum())
+    return steps >= FEWEST_STEPS or (steps > 0 and "trace" in view.others)
 
 
 def _slower_than_before(view: RunView, settled: Booleans, min_slowdown: float) -> Symptom | None:

@@ -27,7 +27,7 @@ def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) 
     steps = float(view.steps.sum())
     shares = {name: float(f"{share:.4g}") for name, share in accounting.shares(view).items()}
     return {
-        "verdict": "slow" if incidents else "healthy" if steps >= FEWEST_STEPS else "not_enough_data",
+        "verdict": "slow" if incidents else "healthy" if symptoms.enough(view) else "not_enough_data",
         "summary": _summary(view, incidents, shares),
         "observed": {"wall_s": float(f"{view.wall.sum():.6g}"), "steps": int(steps), "ranks": len(view.ranks), "run": view.run_id,
                      "step_time_s": float(f"{view.wall.sum() / steps:.4g}") if steps else None},
@@ -59,7 +59,7 @@ def _summary(view: RunView, incidents: list[dict[str, Any]], shares: dict[str, f
     steps = int(view.steps.sum())
     if incidents:
         return summary(incidents[0])
-    if steps < FEWEST_STEPS:
+    if not symptoms.enough(view):
         return f"Not enough data: {steps} steps were seen, at least {FEWEST_STEPS} are needed." if steps else \
             "Not enough data: no step times were seen. Add the SDK (pinchpoint.start, run.step) or print step times."
     return f"Nothing is out of line in {steps} steps: {100 * shares.get('compute', 0.0):.0f} % of the time goes into the model." \

@@ -18,7 +18,7 @@ HOUR = 3600 * NS
 
 
 class Killer:
-    """Processes that die at a chosen file system call."""
+    """Processes that die at a chosen change of the file system."""
 
     def __init__(self, tmp_path):
         self.tmp_path = tmp_path
@@ -46,7 +46,7 @@ class Killer:
             assert answer in ("killed", "done")
             yield open_store(str(root))
             if answer == "done":
-                assert kill_at > 10
+                assert kill_at > 5
                 return
         raise AssertionError("the operation never ended")
 

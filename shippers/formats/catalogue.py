@@ -5,13 +5,13 @@ import zlib
 from pathlib import Path
 
 from pinchpoint.errors import InputError, UnknownFormat, UsageError
-from shippers.formats import records
+from shippers.formats import records, torch_profiler
 from shippers.formats.base import Format, Reading
 from shippers.formats.lines import open_plain
 
 _HEAD = 256 * 1024
 
-FORMATS: dict[str, Format] = {one.name: one for one in (records.FORMAT,)}
+FORMATS: dict[str, Format] = {one.name: one for one in (records.FORMAT, torch_profiler.FORMAT)}
 
 
 def detect(path: Path) -> Format:
