@@ -123,7 +123,7 @@ class Leak:
 
 def garbage_storm() -> None:
     """Make cycles and let the collector find them."""
-    for _ in range(120_000):
+    for _ in range(300_000):
         cycle: list[Any] = [None]
         cycle[0] = cycle
     gc.collect()

@@ -6,8 +6,10 @@ import numpy as np
 
 from models import accounting
 from models.facts import FACTS
+from models.facts.ranks import slowest
 from models.facts.registry import Scope
-from models.scores.change import onset
+from models.scores.change import Change, onset
+from models.scores.creep import creep
 from models.view import COMPUTE, PARTS, Booleans, RunView
 
 #: Shares of wall time from which on a phase is slow all along. Sources: research of the tools named in the catalogue's files;
@@ -16,6 +18,8 @@ CHRONIC_SHARE = {"data_wait": 0.10, "h2d": 0.10, "checkpoint": 0.05, "evaluation
                  "communication": 0.25}
 #: A rank is a straggler when it takes this many times the median of the others (TraceML: 10 % warns, 20 % is critical) …
 STRAGGLER_RATIO = 1.10
+#: … is the last to arrive in this share of the steps …
+SAME_RANK_RATIO = 0.7
 #: … and waiting for it costs this share of the wall time.
 SKEW_SHARE = 0.08
 #: Skew that no single rank accounts for needs more, since the ranks of a healthy run take turns too.
@@ -101,6 +105,10 @@ def _slower_than_before(view: RunView, settled: Booleans, min_slowdown: float) -
     if len(windows) < FEWEST_WINDOWS:
         return None
     change = onset(series[windows], min_ratio=min_slowdown)
+    if change is None and creep(series[windows], min_slowdown):
+        # it never stood still: what it began with is the baseline
+        begin = max(len(windows) // 10, 2)
+        change = Change("trend", begin, len(windows), float(np.median(series[windows][:begin])), float(series[windows][-1]), 0.0)
     if change is None:
         return None
     inside, before = np.zeros(len(settled), bool), np.zeros(len(settled), bool)
@@ -157,18 +165,20 @@ def _all_along_lost(scope: Scope) -> dict[str, float]:
 
 
 def _steady_skew(scope: Scope) -> float | None:
-    """Seconds that the last rank costs beyond the median rank, outside the phases that are counted whole; None below the limits."""
-    ratio, share = FACTS["straggler.ratio"].measure(scope), FACTS["skew.share"].measure(scope)
-    if ratio is None or share is None:
+    """Seconds that ranks wait for the last one, outside the phases that are counted whole; None below the limits.
+
+    Of a straggler it is what that rank costs beyond the median of the others, as far as its computation explains it.
+    """
+    place, share = slowest(scope), FACTS["skew.share"].measure(scope)
+    if place is None or share is None:
         return None
-    rotating = FACTS["skew.rotating_share"].measure(scope) or 0.0
-    steady = share - rotating
-    if not (ratio >= STRAGGLER_RATIO and steady >= SKEW_SHARE) and rotating < ROTATING_SHARE:
-        return None
-    compute = FACTS["straggler.compute_ratio"].measure(scope)
-    part = min(max(compute, 0.0), 1.0) if compute is not None and ratio >= STRAGGLER_RATIO else 1.0
-    counted = share if rotating >= ROTATING_SHARE else steady
-    return counted * part * scope.wall_s if counted * part >= SKEW_SHARE else None
+    ratio, same = FACTS["straggler.ratio"].measure(scope) or 0.0, FACTS["straggler.same_rank_ratio"].measure(scope) or 0.0
+    if ratio >= STRAGGLER_RATIO and same >= SAME_RANK_RATIO:
+        compute = FACTS["straggler.compute_ratio"].measure(scope)
+        part = 1.0 if compute is None else min(max(compute, 0.0), 1.0)
+        lost = float(scope.rank_total("skew_s")[place]) * part
+        return lost if lost >= SKEW_SHARE * scope.wall_s else None
+    return share * scope.wall_s if share >= ROTATING_SHARE else None
 
 
 def _launch_idle(scope: Scope) -> float | None:

@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -173,6 +174,7 @@ class _CollectedRun(Run):
         _RUNS.add(self)
         gc.callbacks.append(_GarbageTimer(self))
         atexit.register(self.close)
+        _at_end_of_worker(self.close)
 
     def _reset(self) -> None:
         """Forget the iteration under way."""
@@ -460,6 +462,13 @@ class _Writer:
                 "data_wait_cpu_s": wait_cpu / 1e9 if "data_wait" in seconds else None, "samples": _whole(samples),
                 "tokens": _whole(tokens), "batch_bytes": _whole(batch_bytes)}
         return json.dumps({key: value for key, value in line.items() if value is not None})
+
+
+def _at_end_of_worker(close: Any) -> None:
+    """Processes of multiprocessing end without atexit: they have a list of their own, once that module is loaded."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, close, exitpriority=100)
 
 
 _RUNS: weakref.WeakSet[_CollectedRun] = weakref.WeakSet()

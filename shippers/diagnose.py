@@ -46,6 +46,13 @@ def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str
         inputs = ship(paths, reader, folder)
         answer = analysis("run")(folder, None, config)
     answer["inputs"] = inputs
+    for one in inputs:
+        if not one["records"]:
+            click.echo(f"{output.printable(one['path'])}: {' '.join(map(output.printable, one['notes'])) or 'no records in it'}", err=True)
+    if at is not None:
+        answer["incidents"].sort(key=lambda one: not one["start"] <= at <= one["end"])
+    if symptom is not None or graph is not None:
+        click.echo("--symptom and --graph concern services; runs are asked about their step time.", err=True)
     if output_format == "json":
         click.echo(json.dumps(answer, ensure_ascii=True, allow_nan=False, indent=2))
     else:
@@ -68,18 +75,22 @@ def analysis(name: str) -> Any:
 
 
 def ship(paths: tuple[str, ...], reader: str | None, lake: str) -> list[dict[str, Any]]:
-    """Bring inputs into a lake; says of each file what was read of it.
-
-    Raises: InputError when nothing of an input can be read.
-    """
+    """Bring inputs into a lake; says of each file what was read of it, and of one that cannot be read why."""
     from shippers.formats import open_input
 
     store = open_store(lake)
     inputs = []
     for number, (shown, file) in enumerate(_files(paths)):
-        reading = open_input(file, reader)
-        for place, (kind, batch) in enumerate(reading):
-            store.append(kind, batch, f"input-{number}-{place}")
+        reading = None
+        try:
+            reading = open_input(file, reader)
+            for place, (kind, batch) in enumerate(reading):
+                store.append(kind, batch, f"input-{number}-{place}")
+        except InputError as error:
+            # one bad file among many must not keep the answer from the others; without any other there is none
+            note = str(error).removeprefix(f"{file}: ")
+            inputs.append({"path": shown, "reader": reading.reader if reading else None, "records": 0, "rejected": 0, "notes": [note]})
+            continue
         inputs.append({"path": shown, "reader": reading.reader, "records": reading.records, "rejected": reading.rejected,
                        "notes": reading.notes})
     return inputs

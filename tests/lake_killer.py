@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 
-import pandas as pd  # noqa: F401: pyarrow looks for it when it is first used, which here would be once in every process
+import pandas as pd  # noqa: F401 - pyarrow loads it when it is first used, which here would be once in every process
 import pyarrow as pa
 
 import pinchpoint.store.joining

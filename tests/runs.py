@@ -72,7 +72,7 @@ def host(seconds, *, count=2, busy=0.5, own=0.4, workers=0, worker_cpu=0.2, read
             "disk.reads": counter("reads", reads), "disk.read_bytes": counter("bytes", lambda s: at(reads, s) * read_size),
             "disk.read_s": counter("read_s", lambda s: at(reads, s) * 0.0002), "disk.busy_s": counter("disk", 0.3)}))
         rows.append((second, "process", "h/100", {"process.pid": "100", "process.parent.pid": "1", "process.role": "run"}, {
-            "process.cpu_s": counter("own", own), "process.run_delay_s": counter("delay", 0.0),
+            "process.cpu_s": counter("own", own), "process.run_delay_s": counter("delay", lambda s: 0.4 * at(other, s)),
             "process.memory.rss_bytes": at(rss, second)}))
         for worker in range(workers):
             rows.append((second, "process", f"h/{200 + worker}", {"process.pid": str(200 + worker), "process.parent.pid": "100",

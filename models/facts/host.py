@@ -39,7 +39,9 @@ def other_cpu(scope: Scope) -> float | None:
         own = sum(one.mean_or_zero("process.cpu_s", scope.inside) for one in processes if one.host == host.host)
         busy, count = host.mean("system.cpu.busy_s", scope.inside), host.mean("system.cpu.count", scope.inside)
         if busy is not None and count:
-            values.append(max(busy - own, 0.0) / count)
+            # what the hypervisor took is nobody's on this host
+            stolen = host.mean("system.cpu.steal_s", scope.inside) or 0.0
+            values.append(max(busy - stolen - own, 0.0) / count)
     return max(values, default=None)
 
 

@@ -46,6 +46,12 @@ def _per_occurrence(phase: str) -> None:
     steps_ratio.__doc__ = f"Share of steps with a {phase}."
     fact(f"{phase}.steps_ratio", "ratio", PHASES_NEEDED)(steps_ratio)
 
+    def count(scope: Scope) -> float | None:
+        return scope.total(f"phase_steps.{phase}") if scope.steps else None
+
+    count.__doc__ = f"Steps with a {phase}."
+    fact(f"{phase}.count", "steps", PHASES_NEEDED)(count)
+
 
 for _phase in ("checkpoint", "evaluation", "compile", "gc"):
     _per_occurrence(_phase)

@@ -55,19 +55,6 @@ def skew_share(scope: Scope) -> float | None:
     return ratio(scope.total("skew_s"), scope.wall_s) if len(scope.view.ranks) > 1 else None
 
 
-@fact("skew.rotating_share", "ratio", RANKS)
-def rotating(scope: Scope) -> float | None:
-    """Share of wall time lost to skew that no single rank accounts for."""
-    if len(scope.view.ranks) < 2:
-        return None
-    own = _own(scope)
-    place = slowest(scope)
-    if place is None:
-        return None
-    steady = (own[place] - np.nanmedian(np.delete(own, place))) * scope.steps
-    return ratio(max(scope.total("skew_s") - max(float(steady), 0.0), 0.0), scope.wall_s)
-
-
 @fact("straggler.work_ratio", "ratio", RANKS)
 def work_of_slowest(scope: Scope) -> float | None:
     """Work (tokens or samples a step) of the slowest rank over the median of the others."""

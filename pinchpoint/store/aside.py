@@ -54,7 +54,7 @@ class Aside:
         try:
             about: dict[str, Any] = json.loads(self._files.read(path))
             return SetAside(str(about["path"]), str(about["reason"]), about["records"])
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return SetAside(f"{self._files.root}/{path.removesuffix(_REASON)}", "unknown: the file that says why is damaged too", None)
 
     def _walk(self, folder: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import os
 import shutil
@@ -285,10 +286,15 @@ def _entry(info: Any) -> Entry:
     return Entry(info.base_name, info.size or 0, info.mtime_ns or 0)
 
 
+_MAY_NOT = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
 @contextlib.contextmanager
 def explained(root: str, what: str) -> Iterator[None]:
-    """Turn an OSError into a StoreError that says what could not be done and where."""
+    """Turn an OSError into a StoreError that says what could not be done, where, and what may help."""
     try:
         yield
     except OSError as error:
-        raise StoreError(f"cannot {what} in {root}: {error.strerror or error}. Is there space, and may you write there?") from error
+        step = {errno.ENOSPC: " Free space there, or use another lake: --store PATH", errno.ENOTDIR: " A lake is a directory: --store PATH"}
+        hint = " Use a lake that you may write to: --store PATH" if error.errno in _MAY_NOT else step.get(error.errno or 0, "")
+        raise StoreError(f"cannot {what} in {root}: {error.strerror or error}.{hint}") from error

@@ -1,5 +1,7 @@
 """Join the small segments of an hour into one, and drop hours."""
 
+import functools
+
 import numpy as np
 import pyarrow as pa
 
@@ -27,7 +29,7 @@ def compact(lake: Lake, before: int | None) -> int:
     with lake.files.locked():
         for kind in fields.KINDS:
             for hour in lake.hours(kind, None, None if before is None else before // HOUR_NS):
-                joined += patiently(lake, lambda kind=kind, hour=hour: _join(lake, kind, hour))  # type: ignore[misc]
+                joined += patiently(lake, functools.partial(_join, lake, kind, hour))
     return joined
 
 

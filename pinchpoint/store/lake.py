@@ -15,9 +15,9 @@ from pinchpoint.store.documents import Documents
 from pinchpoint.store.files import Files, explained, open_files
 from pinchpoint.store.incoming import prepare
 from pinchpoint.store.names import HOUR_NS, check_segment
-from pinchpoint.store.reading import load, patiently
+from pinchpoint.store.reading import load, look_patiently
 from pinchpoint.store.slices import cut
-from pinchpoint.store.visible import Lake, look
+from pinchpoint.store.visible import Lake
 from pinchpoint.store.writing import write
 
 _SMALL_BATCH = 10_000
@@ -50,12 +50,12 @@ class LakeStore:
                records: int = 1_000_000) -> list[Split]:
         shapes.schema(kind)  # refuses an unknown kind
         buckets, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        hours = patiently(self._lake, lambda: self._lake.hours(
-            kind, None if start is None else start // HOUR_NS, None if end is None else -(-end // HOUR_NS)))
-        for number in hours:
-            for hour in patiently(self._lake, lambda number=number: look(self._lake, kind, [number])):  # type: ignore[misc]
-                buckets += [data.footer.buckets for data in hour.data]
-                counts += [data.footer.counts for data in hour.data]
+        with explained(self.url, f"list {kind} records"):
+            first, last = None if start is None else start // HOUR_NS, None if end is None else -(-end // HOUR_NS)
+            for number in self._lake.hours(kind, first, last):
+                for data in look_patiently(self._lake, kind, number).data:
+                    buckets.append(data.footer.buckets)
+                    counts.append(data.footer.counts)
         where, many = np.concatenate(buckets), np.concatenate(counts)
         inside = np.ones(len(where), np.bool_)
         if start is not None:
@@ -66,7 +66,8 @@ class LakeStore:
 
     def read(self, split: Split, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         wanted = shapes.schema(split.kind, columns)
-        table = load(self._lake, split.kind, wanted.names, split.start, split.end)
+        with explained(self.url, f"read {split.kind} records"):
+            table = load(self._lake, split.kind, wanted.names, split.start, split.end)
         if table.num_rows < _SMALL_BATCH * sum(column.num_chunks for column in table.columns[:1]):
             table = table.combine_chunks()
         yield from segment.pieces(table, wanted)

@@ -22,7 +22,7 @@ _TRIES = 50
 def patiently(lake: Lake, attempt: Callable[[], T]) -> T:
     """Repeat what joining, dropping or setting aside at the same moment disturbed.
 
-    Raises: StoreError when it is disturbed every time, or when the lake cannot be read.
+    Raises: StoreError when it is disturbed every time.
     """
     gone: OSError | None = None
     for _ in range(_TRIES):
@@ -30,18 +30,24 @@ def patiently(lake: Lake, attempt: Callable[[], T]) -> T:
             return attempt()
         except FileNotFoundError as error:
             gone = error
-        except OSError as error:
-            raise StoreError(f"cannot read {lake.files.root}: {error}") from error
     raise StoreError(f"cannot read {lake.files.root}: files go away as fast as they are listed ({gone})") from gone
+
+
+def look_patiently(lake: Lake, kind: str, hour: int) -> Hour:
+    """What counts in one hour of a kind."""
+    return patiently(lake, lambda: look(lake, kind, [hour])[0])
 
 
 def load(lake: Lake, kind: str, columns: Sequence[str], start: int, end: int) -> pa.Table:
     """The records of a slice (UTC ns), each once, with the columns as `segment.disk_schema` has them.
 
-    Raises: StoreError when the lake cannot be read.
+    Raises: OSError when the lake cannot be read.
     """
     def attempt() -> pa.Table:
-        hours = look(lake, kind, lake.hours(kind, start // HOUR_NS, -(-end // HOUR_NS)))
+        numbers = lake.hours(kind, start // HOUR_NS, -(-end // HOUR_NS))
+        hours = look(lake, kind, numbers)
+        if lake.hours(kind, start // HOUR_NS, -(-end // HOUR_NS)) != numbers:  # a part of what counts may lie in a new hour
+            raise FileNotFoundError(f"hours of {kind} came or went")
         if not _may_repeat(kind, hours, start, end):
             parts = read_parts(lake, kind, hours, columns, start, end)
             return pa.concat_tables([_empty(kind, columns), *(part.select(columns) for part in parts)])

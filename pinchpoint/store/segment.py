@@ -34,7 +34,7 @@ _MAGIC = b"PAR1"
 _TAIL_BYTES = 1 << 16
 # what pyarrow raises for bytes that are not what they claim to be; a flipped length can also ask for any amount of memory
 _DAMAGE = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError,
-           SegmentError)
+           RecursionError, SegmentError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def _pointer(lake: Lake, path: str) -> tuple[int, list[int]]:
         return int(about["version"]), [hour for hour in hours if hour is not None]
     except FileNotFoundError:
         return 0, []
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         lake.aside.put(path, f"no list of a segment's hours: {error}")
         return 0, []
 

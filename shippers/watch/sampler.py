@@ -8,7 +8,7 @@ from pinchpoint.clock import Clock, format_time
 from shippers.sources.cgroup import CgroupSource
 from shippers.sources.host import HostSource
 from shippers.sources.process import ProcessSource
-from shippers.sources.reading import Reading
+from shippers.sources.reading import ROOT, Reading, read_once
 
 _OUTSIDE_EVERY_S = 5.0
 #: Share of one core that reading the processes may take; a run of hundreds of processes is read less often.
@@ -22,6 +22,9 @@ class Sampler:
         self._clock = clock
         self._interval_s = interval_s
         self._host = HostSource(host)
+        self._host_name = host
+        self._command = os.getpid()
+        self._group = b""
         self._cgroup = CgroupSource(host, os.getpid())
         self.processes = ProcessSource(host, os.getpid())
         self._due_s = clock.monotonic_s()
@@ -45,7 +48,7 @@ class Sampler:
         """The readings now."""
         began_s = self._clock.monotonic_s()
         time = format_time(self._clock.now_ns())
-        readings = self._host.read() + self._cgroup.read()
+        readings = self._host.read() + self._read_cgroup()
         if with_processes:
             readings += self.processes.read()
             cost_s = self._clock.monotonic_s() - began_s
@@ -55,6 +58,17 @@ class Sampler:
             self._outside_due_s = began_s + _OUTSIDE_EVERY_S - self._interval_s / 2
         for reading in readings:
             yield self._record(time, reading)
+
+    def follow(self, pid: int) -> None:
+        """Read the limits of this process from now on, which may be put into a group of its own at any time."""
+        self._command = pid
+
+    def _read_cgroup(self) -> list[Reading]:
+        group = read_once(ROOT / "proc" / str(self._command) / "cgroup")
+        if group and group != self._group:
+            self._group = group
+            self._cgroup = CgroupSource(self._host_name, self._command)
+        return self._cgroup.read()
 
     @staticmethod
     def _record(time: str, reading: Reading) -> dict[str, Any]:

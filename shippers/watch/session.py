@@ -62,6 +62,7 @@ class Session:
         self._told_to_leave = False
         self._stop_asked = False
         self._sampler = Sampler(host, clock, interval_s)
+        self._sampler.follow(self._child.pid)
         self._cutters = {output.name: LineCutter(output.name) for output in self._child.outputs}
         self._relays = [Relay(output.source, output.target, self._tap(output.name)) for output in self._child.outputs]
         self._keys: KeyRelay | None = None
@@ -77,7 +78,7 @@ class Session:
             while self._goes_on():
                 self._turn()
                 self._sample()
-            still_running = len(self._sampler.processes.running())
+            still_running = self._left_running()
             self._finish()
         finally:
             if self._child.terminal is not None:
@@ -87,6 +88,13 @@ class Session:
     def close(self) -> None:
         """Let signals act on this process again; what waits does so at once."""
         self._signals.close()
+
+    def _left_running(self) -> int:
+        """Processes of the command that outlive it; helpers that end with it, such as resource trackers, get a moment to do so."""
+        deadline_s = self._clock.monotonic_s() + _QUIET_S
+        while (left := len(self._sampler.processes.running())) and self._clock.monotonic_s() < deadline_s:
+            self._clock.sleep(_QUIET_S / 10)
+        return left
 
     def _goes_on(self) -> bool:
         if self._status is None:
