@@ -7,6 +7,7 @@ pinchpoint watch -- python examples/train.py --slow tiny-files slow, and pinchpo
 import argparse
 import contextlib
 import gc
+import itertools
 import json
 import multiprocessing
 import os
@@ -41,7 +42,7 @@ class Model:
     def __init__(self, hidden: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
         sizes = (PIXELS, hidden, hidden, CLASSES)
-        shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        shapes = list(itertools.pairwise(sizes))
         self.weights: list[Floats] = [(rng.standard_normal(shape) * (2 / shape[0]) ** 0.5).astype(np.float32) for shape in shapes]
         self.momentum: list[Floats] = [np.zeros_like(weight) for weight in self.weights]
         self.looped = False

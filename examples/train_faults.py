@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from train_data import Floats
 
 #: What `--slow` takes, with what it does.

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import gc
-import json
 import os
 import socket
 import sys
 import threading
 import time
 import weakref
-from collections import deque
-from typing import Any, Deque, Dict, Iterable, Iterator, List, Optional, Tuple, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from pinchpoint.sdk_writer import Writer, whole
 
 Item = TypeVar("Item")
 
@@ -22,16 +22,10 @@ Item = TypeVar("Item")
 FOLDER, RUN_ID, WORKLOAD = "PINCHPOINT_DIR", "PINCHPOINT_RUN_ID", "PINCHPOINT_WORKLOAD"
 
 #: Phases by name; what no phase covers is `other` in the analysis and never written.
-PHASES = frozenset(("data_wait", "h2d", "forward", "backward", "optimizer", "compute", "communication", "checkpoint", "evaluation", "compile",
-                    "gc", "other"))
+PHASES = frozenset(("data_wait", "h2d", "forward", "backward", "optimizer", "compute", "communication", "checkpoint", "evaluation",
+                    "compile", "gc", "other"))
 #: Outside a step these belong to the step that follows, all others to the one before.
 _LEADING = frozenset(("data_wait", "h2d"))
-
-#: Records that wait for the writer; beyond that the oldest are dropped and counted.
-_MOST_WAITING = 65_536
-_MOST_BYTES = 1 << 30
-_WRITE_EVERY_S = 0.2
-_CLOSE_WITHIN_S = 2.0
 
 _RANKS = (("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 
@@ -39,8 +33,8 @@ _RANKS = (("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE
 class Run:
     """A run that nobody collects: every method does nothing, at next to no cost."""
 
-    def step(self, step: Optional[int] = None, *, samples: Optional[int] = None, tokens: Optional[int] = None,
-             batch_bytes: Optional[int] = None, epoch: Optional[int] = None) -> contextlib.AbstractContextManager[Any]:
+    def step(self, step: int | None = None, *, samples: int | None = None, tokens: int | None = None,
+             batch_bytes: int | None = None, epoch: int | None = None) -> contextlib.AbstractContextManager[Any]:
         """Time one iteration; what is known of its batch may be given.
 
         Args:
@@ -64,15 +58,15 @@ class Run:
         """The items of a loader; each wait for one is timed as `data_wait` of the step that follows."""
         return loader
 
-    def mark(self, action: str, reason: Optional[str] = None, **details: object) -> None:
+    def mark(self, action: str, reason: str | None = None, **details: object) -> None:
         """Write down that something happened now: a checkpoint, a changed setting, a restart."""
 
     def close(self) -> None:
         """Write what is still waiting; happens by itself at the end of the process."""
 
 
-def start(run_id: Optional[str] = None, workload: Optional[str] = None, rank: Optional[int] = None,
-          world_size: Optional[int] = None) -> Run:
+def start(run_id: str | None = None, workload: str | None = None, rank: int | None = None,
+          world_size: int | None = None) -> Run:
     """Begin to time this process as one rank of a run.
 
     Args:
@@ -89,25 +83,16 @@ def start(run_id: Optional[str] = None, workload: Optional[str] = None, rank: Op
     try:
         found_rank, found_size = _place()
         return _CollectedRun(folder, run_id or os.environ.get(RUN_ID) or f"run-{os.getpid()}", workload or os.environ.get(WORKLOAD),
-                             found_rank if rank is None else _whole(rank) or 0, found_size if world_size is None else _whole(world_size))
+                             found_rank if rank is None else whole(rank) or 0, found_size if world_size is None else whole(world_size))
     except Exception:  # nothing here may ever stop a training
         return Run()
 
 
-def _place() -> Tuple[int, Optional[int]]:
+def _place() -> tuple[int, int | None]:
     for rank, size in _RANKS:
         if rank in os.environ:
-            return _whole(os.environ[rank]) or 0, _whole(os.environ.get(size))
+            return whole(os.environ[rank]) or 0, whole(os.environ.get(size))
     return 0, None
-
-
-def _whole(value: object) -> Optional[int]:
-    """A whole number from 0 below 2**62, or None."""
-    try:
-        number = int(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return int(number) if 0 <= number < 1 << 62 else None
 
 
 class _Nothing:
@@ -158,7 +143,7 @@ class _Step:
 class _CollectedRun(Run):
     """A run that is written down. Only the thread that began the first step or phase counts; what others do is not its time."""
 
-    def __init__(self, folder: str, run_id: str, workload: Optional[str], rank: int, world_size: Optional[int]) -> None:
+    def __init__(self, folder: str, run_id: str, workload: str | None, rank: int, world_size: int | None) -> None:
         self._about = {"run.id": run_id, "run.workload": workload, "rank": rank, "world_size": world_size,
                        "host.name": socket.gethostname()}
         # one anchor: durations and distances stay right when the wall clock jumps
@@ -168,29 +153,29 @@ class _CollectedRun(Run):
         self._noted: set[str] = set()
         self._thread = 0
         self._next_step = 0
-        self._writer = _Writer(folder)
+        self._writer = Writer(folder)
         self._reset()
         self._gc_began = 0
         _RUNS.add(self)
         gc.callbacks.append(_GarbageTimer(self))
         atexit.register(self.close)
-        _at_end_of_worker(self.close)
+        _at_end_of_worker(self)
 
     def _reset(self) -> None:
         """Forget the iteration under way."""
         self._open = 0
         self._begin = 0
         self._end = 0
-        self._stack: List[List[Any]] = []
-        self._seconds: Dict[str, int] = {}
-        self._about_step: Tuple[Any, ...] = ()
+        self._stack: list[list[Any]] = []
+        self._seconds: dict[str, int] = {}
+        self._about_step: tuple[Any, ...] = ()
         self._cpu_began = 0
         self._wait_cpu = 0
         self._wait_cpu_began = 0
         self._stepped = False
 
-    def step(self, step: Optional[int] = None, *, samples: Optional[int] = None, tokens: Optional[int] = None,
-             batch_bytes: Optional[int] = None, epoch: Optional[int] = None) -> contextlib.AbstractContextManager[Any]:
+    def step(self, step: int | None = None, *, samples: int | None = None, tokens: int | None = None,
+             batch_bytes: int | None = None, epoch: int | None = None) -> contextlib.AbstractContextManager[Any]:
         if not self._mine():
             return _NOTHING
         if not self._open:
@@ -211,7 +196,7 @@ class _CollectedRun(Run):
     def batches(self, loader: Iterable[Item]) -> Iterable[Item]:
         return _Batches(self, loader)
 
-    def mark(self, action: str, reason: Optional[str] = None, **details: object) -> None:
+    def mark(self, action: str, reason: str | None = None, **details: object) -> None:
         with contextlib.suppress(Exception):
             self._writer.put({"kind": "event", "@timestamp": self._anchor_ns + time.perf_counter_ns(), "event.action": str(action)[:200],
                               "event.reason": None if reason is None else str(reason)[:2000], **self._about,
@@ -291,7 +276,7 @@ class _CollectedRun(Run):
 
     def _emit(self) -> None:
         step, samples, tokens, batch_bytes, epoch = self._about_step or (None,) * 5
-        number = _whole(step)
+        number = whole(step)
         number = self._next_step if number is None else number
         self._next_step = number + 1
         self._writer.put((self._anchor_ns + self._begin, self._end - self._begin, number, self._seconds,
@@ -309,7 +294,7 @@ class _Batches(Iterator[Item]):
 
     def __init__(self, run: _CollectedRun, loader: Iterable[Item]) -> None:
         self._run, self._loader = run, loader
-        self._items: Optional[Iterator[Item]] = None
+        self._items: Iterator[Item] | None = None
 
     def __iter__(self) -> Iterator[Item]:
         self._items = None
@@ -344,7 +329,7 @@ class _GarbageTimer:
         self._run = weakref.ref(run)
         self._began = 0
 
-    def __call__(self, phase: str, _: Dict[str, int]) -> None:
+    def __call__(self, phase: str, _: dict[str, int]) -> None:
         run = self._run()
         if run is None or run._thread != threading.get_ident():
             return
@@ -355,120 +340,12 @@ class _GarbageTimer:
             self._began = 0
 
 
-class _Writer:
-    """Formats records and writes them as whole lines, in a thread of its own that starts with the first record."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._waiting: Deque[Any] = deque(maxlen=_MOST_WAITING)
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin anew, as a forked child must: threads do not survive a fork, and the file belongs to the parent."""
-        self._waiting.clear()
-        self._dropped = 0
-        self._lost_said = 0
-        self._written = 0
-        self._file: Optional[int] = None
-        self._failed = False
-        self._thread: Optional[threading.Thread] = None
-        self._wake = threading.Event()
-        self._closing = False
-        self._occurrence: Dict[int, int] = {}
-        self._token = os.urandom(4).hex()
-
-    def put(self, record: Any) -> None:
-        """Leave a record for the writer; never blocks."""
-        if len(self._waiting) == _MOST_WAITING:
-            self._dropped += 1
-        self._waiting.append(record)
-        if self._thread is None and not self._failed:
-            self._thread = threading.Thread(target=self._write_on, name="pinchpoint", daemon=True)
-            self._thread.start()
-
-    def close(self) -> None:
-        """Write what waits, and give up when the disk does not take it in time."""
-        self._closing = True
-        self._wake.set()
-        if self._thread is not None and self._thread.is_alive():
-            self._thread.join(_CLOSE_WITHIN_S)
-        self._closing = False
-        self._wake.clear()
-        self._thread = None
-
-    def _write_on(self) -> None:
-        while not self._closing:
-            self._wake.wait(_WRITE_EVERY_S)
-            if self._waiting:
-                self._write_waiting()
-        self._write_waiting()
-
-    def _write_waiting(self) -> None:
-        lines = []
-        while self._waiting:
-            with contextlib.suppress(Exception):
-                lines.append(self._line(self._waiting.popleft()))
-            if len(lines) >= 1000:
-                self._write(lines)
-                lines = []
-        if self._dropped > self._lost_said:
-            self._lost_said = self._dropped
-            lines.append(json.dumps({"kind": "event", "@timestamp": time.time_ns(), "event.action": "sdk_dropped",
-                                     "event.reason": f"{self._dropped} records so far: the disk was too slow"}))
-        self._write(lines)
-
-    def _write(self, lines: List[str]) -> None:
-        if not lines or self._failed:
-            return
-        data = ("\n".join(lines) + "\n").encode("utf-8", "replace")
-        try:
-            if self._file is None:
-                self._file = self._open()
-            if self._written + len(data) > _MOST_BYTES:
-                self._dropped += len(lines)
-                return
-            done = 0
-            while done < len(data):
-                done += os.write(self._file, data[done:])
-            self._written += done
-        except OSError:
-            # a full or vanished disk: a torn line is closed with the next attempt, and what was lost is counted
-            self._dropped += len(lines)
-            if self._file is None:
-                self._failed = True
-            else:
-                with contextlib.suppress(OSError):
-                    os.write(self._file, b"\n")
-
-    def _open(self) -> int:
-        name = f"{socket.gethostname()}-{os.getpid()}-{self._token}.ndjson"
-        file = os.open(os.path.join(self._folder, name), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        with contextlib.suppress(OSError):
-            # held while we live: a collector sees by it whether the file may still grow
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return file
-
-    def _line(self, record: Any) -> str:
-        if isinstance(record, dict):
-            record["process.pid"] = str(os.getpid())
-            record["event.id"] = f"{self._token}-{record['@timestamp']:x}"
-            return json.dumps({key: value for key, value in record.items() if value is not None})
-        began, lasted, step, seconds, cpu, wait_cpu, samples, tokens, batch_bytes, epoch, about = record
-        again = self._occurrence.get(step, 0)
-        self._occurrence = {step: again + 1}
-        line = {"kind": "step", "@timestamp": began, "event.id": f"{about['run.id']}-{about['rank']}-{step}-{self._token}-{again}", **about,
-                "process.pid": os.getpid(), "step": step, "epoch": _whole(epoch), "duration_s": lasted / 1e9,
-                **{f"phase.{name}_s": spent / 1e9 for name, spent in seconds.items() if name != "other"}, "cpu_s": cpu / 1e9,
-                "data_wait_cpu_s": wait_cpu / 1e9 if "data_wait" in seconds else None, "samples": _whole(samples),
-                "tokens": _whole(tokens), "batch_bytes": _whole(batch_bytes)}
-        return json.dumps({key: value for key, value in line.items() if value is not None})
-
-
-def _at_end_of_worker(close: Any) -> None:
-    """Processes of multiprocessing end without atexit: they have a list of their own, once that module is loaded."""
+def _at_end_of_worker(run: _CollectedRun) -> None:
+    """Processes of multiprocessing end without atexit: they have a list of their own, which each begins anew."""
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
-        util.Finalize(None, close, exitpriority=100)
+        util.Finalize(None, run.close, exitpriority=100)
+        util.register_after_fork(run, lambda forked: util.Finalize(None, forked.close, exitpriority=100))
 
 
 _RUNS: weakref.WeakSet[_CollectedRun] = weakref.WeakSet()

@@ -178,6 +178,14 @@ def replace_in_one_hour(store, kind):
     store.append(kind, segment(kind, "s0", [T0 + 1, T0 + 2], 2.0), "s0")
 
 
+def grow(store, kind):
+    store.append(kind, segment(kind, "s0", [T0 + 1, T0 + HOUR + 1], 2.0), "s0")
+
+
+def reach_back(store, kind):
+    store.append(kind, segment(kind, "s2", [T0 + 3, T0 + HOUR + 3], 2.0), "s2")
+
+
 def retain(store, kind):
     store.retain(kind, T0 + HOUR)
 
@@ -248,13 +256,14 @@ class Dying(LocalFiles):
 
 
 @pytest.mark.parametrize("shows_both", [False, True])
-@pytest.mark.parametrize(("kind", "action"), [
-    ("step", compact), ("step", compact_twice), ("feature", replace), ("feature", replace_in_one_hour)])
-def test_a_listing_is_no_snapshot(tmp_path, kind, action, shows_both):
+@pytest.mark.parametrize(("kind", "action", "hours"), [
+    ("step", compact, 24), ("step", compact_twice, 24), ("feature", replace, 24), ("feature", replace_in_one_hour, 24),
+    ("feature", reach_back, 24), ("feature", grow, 1)])
+def test_a_listing_is_no_snapshot(tmp_path, kind, action, hours, shows_both):
     """Nothing is missed or seen twice, even when the other process stopped half-way through deleting what it replaced."""
     prepare(tmp_path / "start", kind)
-    before = by_segment(open_store(str(tmp_path / "start")), kind)
-    for deletions in range(5):
+    before = by_segment(open_store(str(tmp_path / "start")), kind, hours)
+    for deletions in range(4):
         at, left = 0, 0
         while left <= 0:
             at += 1
@@ -265,9 +274,9 @@ def test_a_listing_is_no_snapshot(tmp_path, kind, action, shows_both):
                     action(LakeStore(store.url, files=Dying(Path(store.url), deletions)), kind)
 
             files = TornListing(Path(store.url), at, shows_both, stop_half_way)
-            found = by_segment(LakeStore(store.url, files=files), kind)
+            found = by_segment(LakeStore(store.url, files=files), kind, hours)
             left = files.left
-            after = by_segment(store, kind)
+            after = by_segment(store, kind, hours)
 
             assert all(found.get(name) in (before.get(name), after.get(name)) for name in after)
         assert at > 4
@@ -299,10 +308,10 @@ def test_whatever_happens_between_two_operations_of_a_writer(tmp_path, kind, mai
     assert at > 4
 
 
-def by_segment(store, kind):
-    """The times and values of each segment."""
+def by_segment(store, kind, hours=24):
+    """The times and values of each segment, of the first hours."""
     column = "duration_s" if kind == "step" else "window_s"
-    rows = [row for part in store.read(Split(kind, DAY.start, DAY.end, 0), ["@timestamp", "run.id", column]) for row in part.to_pylist()]
+    rows = [row for part in store.read(Split(kind, T0, T0 + hours * HOUR, 0), ["@timestamp", "run.id", column]) for row in part.to_pylist()]
     found = collections.defaultdict(set)
     for row in rows:
         one = (row["@timestamp"].value, row[column])

@@ -72,7 +72,8 @@ def line(row: dict[str, Any]) -> str:
     if "skipped" in row:
         return f"{head}  skipped: {row['skipped']}"
     error = "" if row["error"] is None else f"{100 * row['error']:+.0f} %"
-    return (f"{head}  {row['said']:<8}{'' if row['confidence'] is None else row['confidence']:>5}  {'right' if row['right'] else 'WRONG':<6}"
+    return (f"{head}  {row['said']:<8}{'' if row['confidence'] is None else row['confidence']:>5}  "
+            f"{'right' if row['right'] else 'WRONG':<6}"
             f"{row['lost_s']:>7} s of {row['true_lost_s']:>6} s {error:>6}  {', '.join(row['all'][1:])}")
 
 

@@ -1,6 +1,7 @@
 """Change points of step times: when a series became slower, by how much, and whether it crept."""
 
 import dataclasses
+import itertools
 import math
 from typing import Literal
 
@@ -125,7 +126,7 @@ def _reference(earlier: list[int], start: int, points: int) -> int:
 def _recovered(values: Floats, edges: list[int], before: float, min_ratio: float) -> int:
     """The first edge after which the series is back below half of what makes it slow."""
     back = before * (1 + (min_ratio - 1) / 2)
-    for first, second in zip(edges[1:], edges[2:], strict=False):
+    for first, second in itertools.pairwise(edges):
         if float(np.median(values[first:second])) < back:
             return first
     return edges[-1]

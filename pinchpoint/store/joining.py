@@ -10,10 +10,10 @@ from pinchpoint.clock import NS, Clock
 from pinchpoint.store import segment
 from pinchpoint.store.files import TEMPORARY
 from pinchpoint.store.incoming import times_of
-from pinchpoint.store.names import HOUR_NS, JOINED, hour_name, joined_name
+from pinchpoint.store.names import HOUR_NS, JOINED, PARQUET, hour_name, joined_name
 from pinchpoint.store.reading import each_once, patiently, read_parts
 from pinchpoint.store.slices import cut
-from pinchpoint.store.visible import Hour, Lake, list_hour, list_joined, look
+from pinchpoint.store.visible import Hour, Lake, list_joined, look
 from pinchpoint.store.writing import forget
 
 JOIN_RECORDS = 1 << 19  # held in memory at a time while an hour is joined
@@ -78,18 +78,13 @@ def retain(lake: Lake, kind: str, since: int) -> int:
 
 def _drop(lake: Lake, kind: str, hour: int) -> int:
     folder = f"{kind}/{hour_name(hour)}"
-    listing = list_hour(lake.files, kind, hour)
-    # versions that do not count go first, else a crash brought them back
-    names = [name for name, _ in sorted(listing.entries.items(), key=lambda one: one[1][1].version)]
-    for name in names:
-        lake.files.delete(f"{folder}/{name}")
-    for entry in list(listing.joined.values())[::-1]:
-        lake.files.delete(f"{folder}/{JOINED}/{entry.name}")
-    for entry in lake.files.files(folder):
-        lake.files.delete(f"{folder}/{entry.name}")
-    lake.files.delete_folder(f"{folder}/{JOINED}")
-    lake.files.delete_folder(folder)
-    return len(names) + len(listing.joined)
+    dropped = 0
+    for place in (f"{folder}/{JOINED}", folder):
+        for entry in lake.files.files(place):
+            lake.files.delete(f"{place}/{entry.name}")
+            dropped += entry.name.endswith(PARQUET)
+        lake.files.delete_folder(place)
+    return dropped
 
 
 def sweep(lake: Lake, clock: Clock) -> None:

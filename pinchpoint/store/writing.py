@@ -24,18 +24,13 @@ def write(lake: Lake, kind: str, batch: pa.RecordBatch, segment_id: str) -> None
     if kind in fields.DERIVED:
         _replace(lake, kind, by_hour(batch), segment_id)
         return
-    parts = by_hour(batch)
-    stem = Stem(segment_id)
-    if parts and not _is_written(lake, kind, stem, list(parts)):
+    parts, stem = by_hour(batch), Stem(segment_id)
+    if not parts:
+        return
+    # what was joined since is written again here and does not count: the joined file stands for it
+    last = f"{kind}/{hour_name(max(parts))}"
+    if lake.files.entry(f"{last}/{stem}{WHOLE}" if len(parts) > 1 else f"{last}/{data_name(stem, None)}") is None:
         _put(lake, kind, stem, parts)
-
-
-def _is_written(lake: Lake, kind: str, stem: Stem, hours: list[int]) -> bool:
-    """Whether a segment is there whole, by itself or joined with others."""
-    folder = f"{kind}/{hour_name(hours[-1])}"
-    if lake.files.entry(f"{folder}/{stem}{WHOLE}" if len(hours) > 1 else f"{folder}/{data_name(stem, None)}") is not None:
-        return True
-    return len(hours) == 1 and stem.segment in _joined(lake, kind, hours[0])
 
 
 def _joined(lake: Lake, kind: str, hour: int) -> Mapping[str, int]:

@@ -17,7 +17,8 @@ MOST_ROWS = 65_536
 class Reading:
     """One input being read: an iterator of batches, and what is known of the input once it is through."""
 
-    def __init__(self, path: Path, reader: str, read: "Callable[[Path, Reading], Iterator[Batch]]", rejected_to: Path | None = None) -> None:
+    def __init__(self, path: Path, reader: str, read: "Callable[[Path, Reading], Iterator[Batch]]",
+                 rejected_to: Path | None = None) -> None:
         self.path = path
         self.reader = reader
         self.records = 0

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from pinchpoint import records
 from shippers.formats.base import Batch, Format, Reading
@@ -108,8 +109,8 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
         reading.notes.append("no ProfilerStep in it: the whole trace counts as one step; call prof.step() in the loop")
     reading.summary = [{"kind": kind, "name": name, "count": int(count), "total_s": total / 1e6}
                        for (kind, name), (count, total) in sorted(columns.names.items(), key=lambda item: -item[1][1])[:_TOP]]
-    yield "step", _steps(columns, about, path, kernels > 0)
-    yield "metric", _trace(columns, about, path, kernels)
+    yield "step", _steps(columns, about, kernels > 0)
+    yield "metric", _trace(columns, about, kernels)
 
 
 def _windows(columns: _Columns) -> tuple[list[int], tuple[Floats, Floats]]:
@@ -125,7 +126,7 @@ def _windows(columns: _Columns) -> tuple[list[int], tuple[Floats, Floats]]:
     return [step[0] for step in steps], (start, end)
 
 
-def _steps(columns: _Columns, about: About, path: Path, with_kernels: bool) -> records.pa.RecordBatch:
+def _steps(columns: _Columns, about: About, with_kernels: bool) -> pa.RecordBatch:
     numbers, windows = _windows(columns)
     spent: dict[str, Floats] = {}
     before: tuple[str, ...] = ()
@@ -149,9 +150,9 @@ def _steps(columns: _Columns, about: About, path: Path, with_kernels: bool) -> r
     })
 
 
-def _trace(columns: _Columns, about: About, path: Path, kernels: int) -> records.pa.RecordBatch:
+def _trace(columns: _Columns, about: About, kernels: int) -> pa.RecordBatch:
     """Numbers of the whole trace; those of the device as HolisticTraceAnalysis 0.5.0 defines them, from first to last kernel."""
-    numbers, windows = _windows(columns)
+    _, windows = _windows(columns)
     busy = columns.of(*_GPU)
     metrics = {"trace.kernels": float(kernels), "trace.single_process_loader": float(columns.single_process_loader)}
     if len(busy[0]):
