@@ -141,7 +141,7 @@ def _evidence(one: Evidence, window: list[str]) -> dict[str, Any]:
 def _named_evidence(cause: Cause, scope: Scope, window: list[str]) -> list[dict[str, Any]]:
     """Who it is, where a number does not tell: the processes that take the processors, the change that was made."""
     if cause.entity == "host":
-        takers = sorted(((one.mean_or_zero("process.cpu_s", scope.inside), one) for one in scope.entities("process", role="other")),
+        takers = sorted(((one.mean("process.cpu_s", scope.inside) or 0.0, one) for one in scope.entities("process", role="other")),
                         key=lambda pair: -pair[0])
         return [{"fact": "host.other_process", "value": f"{one.labels.get('process.name', '?')} (pid {one.labels.get('process.pid', '?')})"
                  f" uses {cpu:.2g} processors", "baseline": None, "limit": None, "unit": None, "window": window,

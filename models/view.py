@@ -40,10 +40,6 @@ class Entity:
         values = values[~np.isnan(values)]
         return float(values.mean()) if len(values) else None
 
-    def mean_or_zero(self, name: str, inside: Booleans) -> float:
-        """Mean over all windows, those in which it did not exist counted as 0."""
-        return float(np.nan_to_num(self.series[name][inside]).mean()) if name in self.series and inside.any() else 0.0
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:

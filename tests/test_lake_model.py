@@ -108,4 +108,4 @@ def read(store, kind, *columns):
 
 
 TestStores = Stores.TestCase
-TestStores.settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
+TestStores.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)

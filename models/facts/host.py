@@ -31,17 +31,20 @@ def cpu(scope: Scope) -> float | None:
 @fact("host.other_cpu_ratio", "ratio", f"{HOST} and {PROCESSES}")
 def other_cpu(scope: Scope) -> float | None:
     """Share of the host's processors used by processes that do not belong to the run."""
-    processes = scope.entities("process", role="run")
-    if not processes:
-        return None
     values = []
     for host in scope.entities("host"):
-        own = sum(one.mean_or_zero("process.cpu_s", scope.inside) for one in processes if one.host == host.host)
-        busy, count = host.mean("system.cpu.busy_s", scope.inside), host.mean("system.cpu.count", scope.inside)
-        if busy is not None and count:
-            # what the hypervisor took is nobody's on this host
-            stolen = host.mean("system.cpu.steal_s", scope.inside) or 0.0
-            values.append(max(busy - stolen - own, 0.0) / count)
+        own = [one.series["process.cpu_s"][scope.inside] for one in scope.entities("process", role="run")
+               if one.host == host.host and "process.cpu_s" in one.series]
+        count = host.mean("system.cpu.count", scope.inside)
+        if not own or not count or "system.cpu.busy_s" not in host.series:
+            continue
+        # what the hypervisor took is nobody's on this host
+        stolen = np.nan_to_num(host.series.get("system.cpu.steal_s", np.zeros(len(scope.inside)))[scope.inside])
+        busy = host.series["system.cpu.busy_s"][scope.inside] - stolen
+        # only windows in which processes were read: in the others the run would seem to use nothing
+        known = ~np.isnan(busy) & (~np.isnan(own)).any(axis=0)
+        if known.any():
+            values.append(max(float((busy - np.nansum(own, axis=0))[known].mean()), 0.0) / count)
     return max(values, default=None)
 
 
