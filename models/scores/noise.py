@@ -32,10 +32,23 @@ def despike(series: Floats) -> Floats:
     half = shortest_stretch(len(series)) - 1
     if len(series) < 2 * half + 1:
         return series.copy()
-    windows = np.lib.stride_tricks.sliding_window_view(series, 2 * half + 1)
-    middle = np.pad(np.median(windows, axis=1), half, mode="edge")
-    width = SPIKE_DEVIATIONS * MAD_TO_SIGMA * float(np.median(np.abs(series - middle)))
-    return np.asarray(np.clip(series, middle - width, middle + width))
+    # a spike differs from what is usual before it and from what is usual after it; the edge of a step only from one of them
+    padded = np.pad(series, 2 * half, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half)
+    before, after = _medians(windows[: len(series)]), _medians(windows[2 * half + 1:])
+    before, after = np.where(np.isnan(before), after, before), np.where(np.isnan(after), before, after)
+    away = np.minimum(np.abs(series - before), np.abs(series - after))
+    width = SPIKE_DEVIATIONS * MAD_TO_SIGMA * float(np.median(np.abs(series - before)))
+    return np.where(away > width, before, series)
+
+
+def _medians(windows: Floats) -> Floats:
+    """Median of each row without NaN; NaN where there is nothing else."""
+    ordered = np.sort(windows, axis=1)
+    count = (~np.isnan(windows)).sum(axis=1)
+    rows = np.arange(len(windows))
+    middle = (ordered[rows, np.maximum(count - 1, 0) // 2] + ordered[rows, np.minimum(count // 2, np.maximum(count - 1, 0))]) / 2
+    return np.asarray(np.where(count > 0, middle, np.nan))
 
 
 def scatter(series: Floats) -> float:

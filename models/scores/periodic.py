@@ -13,7 +13,7 @@ FEWEST = 5
 #: Share of the slow steps that must lie on the beat.
 LEAST_REGULAR = 0.8
 #: A beat that random positions would keep as well more often than this is none.
-MOST_CHANCE = 1e-4
+MOST_CHANCE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def _proposed(sums: Floats, shortest: int, limit: float) -> list[int]:
         best = int(np.argmax(np.where(open_, gains, -np.inf)))
         cut = int(places[best])
         cuts.append(cut)
-        open_ &= (ends < cut + shortest) | (starts > cut - shortest)
+        open_ &= (ends <= cut) | (starts >= cut)
     return sorted(cuts)
 
 
