@@ -126,7 +126,7 @@ def _reference(earlier: list[int], start: int, points: int) -> int:
 def _recovered(values: Floats, edges: list[int], before: float, min_ratio: float) -> int:
     """The first edge after which the series is back below half of what makes it slow."""
     back = before * (1 + (min_ratio - 1) / 2)
-    for first, second in itertools.pairwise(edges):
+    for first, second in itertools.pairwise(edges[1:]):
         if float(np.median(values[first:second])) < back:
             return first
     return edges[-1]
