@@ -38,7 +38,7 @@ test: $(STAMP) ## all tests; what cannot run here is skipped and says why
 	$(BIN)/python -m pytest
 
 demo: $(STAMP) ## train slowly on purpose and let pinchpoint say why
-	$(BIN)/pinchpoint watch --store $(DEMO)/lake -- $(BIN)/python examples/train.py --slow tiny-files
+	$(BIN)/pinchpoint watch --store $(DEMO)/lake -- $(BIN)/python examples/train.py --slow tiny-files --ranks 1 --steps 200
 
 bench: $(STAMP) ## measure speed, memory and overhead, and print them
 	$(BIN)/python benchmarks/run.py

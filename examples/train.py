@@ -268,7 +268,6 @@ def _lost(name: str, path: dict[str, float], skew: Any, wall: Any, before: slice
 def main() -> int:
     """Start the ranks, wait for them, print the truth."""
     options = _options()
-    hogs: list[int] = []
     quota = faults.Quota() if "cgroup-quota" in options.slow else None
     own_folder = options.data is None
     options.data = Path(tempfile.mkdtemp(prefix="pinchpoint-example-")) if own_folder else options.data
@@ -292,7 +291,7 @@ def main() -> int:
             if outside and reached.value >= options.slow_from:
                 outside = False
                 if "cpu-hog" in options.slow:
-                    hogs = faults.start_hogs(2 * (os.cpu_count() or 1))
+                    options.neighbour.touch()
                 if quota is not None:
                     quota.hold([os.getpid(), *(one.pid for one in ranks if one.pid)], 0.5 * options.ranks)
             if len(found) < len(ranks) and any(one.exitcode not in (None, 0) for one in ranks):
@@ -305,7 +304,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        faults.stop_hogs(hogs)
+        if "cpu-hog" in options.slow:
+            options.neighbour.unlink(missing_ok=True)
         for one in ranks:
             if one.is_alive() and one.pid:
                 one.terminate()
@@ -335,8 +335,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--evaluate-every", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, help="folder of the samples  [default: a temporary one]")
+    parser.add_argument("--neighbour", type=Path, help="file that is there while cpu-hog lasts; examples/hogs.py FILE waits for it")
     parser.add_argument("--truth", type=Path, help="write the truth to this file too")
     options = parser.parse_args()
+    if "cpu-hog" in options.slow and not options.neighbour:
+        parser.error("cpu-hog needs --neighbour FILE, and examples/hogs.py FILE started beside the run: what the run starts is its own")
     if "straggler" in options.slow and options.ranks < 2:
         parser.error("straggler needs at least two ranks")
     options.slow_from = options.steps // 2 if options.slow_from is None else options.slow_from

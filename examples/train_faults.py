@@ -2,9 +2,7 @@
 
 import contextlib
 import gc
-import multiprocessing
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ FAULTS = {
     "uneven-samples": "batches of lognormal size: another rank is last each step",
     "checkpoint-often": "a compressed checkpoint with fsync every 5 steps",
     "big-checkpoint": "a checkpoint that takes seconds every 60 steps",
-    "cpu-hog": "processes outside the run that use all processors",
+    "cpu-hog": "a neighbour that uses all processors (examples/hogs.py, started beside the run)",
     "cgroup-quota": "a control group with a small CPU quota (needs a writable one)",
     "memory-leak": "keep something of each step and walk over all of it each step",
     "gc-storm": "make and collect cyclic garbage every third step",
@@ -29,39 +27,6 @@ FAULTS = {
 }
 #: Faults that begin at `--slow-from`; the others are there from the first step.
 WITH_ONSET = ("cpu-hog", "cgroup-quota", "slower-operator", "straggler")
-
-
-def _spin() -> None:
-    values = np.random.default_rng(0).standard_normal((128, 128))
-    while True:
-        values = np.tanh(values @ values * 0.01)
-
-
-def start_hogs(count: int) -> list[int]:
-    """Start processes that do not belong to the run's tree; returns their pids."""
-    ours, theirs = multiprocessing.Pipe()
-    first = os.fork()
-    if first == 0:
-        os.setsid()
-        pids = []
-        for _ in range(count):
-            pid = os.fork()
-            if pid == 0:
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_DFL)
-                _spin()
-            pids.append(pid)
-        theirs.send(pids)
-        os._exit(0)
-    os.waitpid(first, 0)
-    return list(ours.recv())
-
-
-def stop_hogs(pids: list[int]) -> None:
-    """End the processes that `start_hogs` started."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 class Quota:

@@ -9,8 +9,8 @@ from models.facts import FACTS
 from models.facts.ranks import slowest
 from models.facts.registry import Scope
 from models.scores.change import Change, onset
-from models.scores.creep import creep
-from models.view import COMPUTE, PARTS, Booleans, RunView
+from models.scores.creep import NO_NOISE, creep
+from models.view import COMPUTE, PARTS, Booleans, Floats, RunView
 
 #: Shares of wall time from which on a phase is slow all along. Sources: research of the tools named in the catalogue's files;
 #: communication is higher than their 10 % because healthy data-parallel runs reach that.
@@ -104,11 +104,7 @@ def _slower_than_before(view: RunView, settled: Booleans, min_slowdown: float) -
     windows = np.flatnonzero(settled & ~np.isnan(series))
     if len(windows) < FEWEST_WINDOWS:
         return None
-    change = onset(series[windows], min_ratio=min_slowdown)
-    if change is None and creep(series[windows], min_slowdown):
-        # it never stood still: what it began with is the baseline
-        begin = max(len(windows) // 10, 2)
-        change = Change("trend", begin, len(windows), float(np.median(series[windows][:begin])), float(series[windows][-1]), 0.0)
+    change = _change(series[windows], min_slowdown)
     if change is None:
         return None
     inside, before = np.zeros(len(settled), bool), np.zeros(len(settled), bool)
@@ -130,6 +126,17 @@ def _slower_than_before(view: RunView, settled: Booleans, min_slowdown: float) -
     _take_skew(lost, skew)
     symptom = Symptom(scope, "own past", lost)
     return symptom if symptom.lost_share >= CHANGE_SHARE else None
+
+
+def _change(series: Floats, min_slowdown: float) -> Change | None:
+    """A climb over the whole series, else the onset of a slow stretch, else a climb that is only just more than noise."""
+    climbs = creep(series, min_slowdown)
+    change = None if climbs else onset(series, min_ratio=min_slowdown)
+    if change is None and (climbs or creep(series, min_slowdown, NO_NOISE)):
+        # it never stood still: what it began with is the baseline
+        begin = max(len(series) // 10, 2)
+        return Change("trend", begin, len(series), float(np.median(series[:begin])), float(series[-1]), 0.0)
+    return change
 
 
 def _take_skew(lost: dict[str, float], skew: float) -> None:

@@ -75,14 +75,16 @@ def _once(config: Config, store_url: str, since: float | None, runner: str, beam
         # records may come late: what falls into this stretch is reduced again, with the same result if nothing came
         start = watermark - round(config.analysis.lateness_s * NS)
     with progress("Analysing"):
-        store.compact(None if watermark is None else watermark - round(config.analysis.lateness_s * NS))
         splits = jobs.plan(store, jobs.Span(start))
         reached = jobs.reaches_to(splits)
         question = Question(config.analysis.window_s, config.analysis.min_slowdown, tuple(map(str, config.causes.paths)))
         if reached is not None:
             jobs.run(store_url, splits, question, PipelineOptions(list(beam_options)), runner)
             # a clock that went ahead must not hide what comes after
-            store.set_watermark(JOB, max(watermark or 0, min(reached, now)))
+            watermark = max(watermark or 0, min(reached, now))
+            store.set_watermark(JOB, watermark)
+            # hours that nothing is expected for any more
+            store.compact(watermark - round(config.analysis.lateness_s * NS))
             for kind, days in config.retention.days.items():
                 # ages count from the newest record: looking at an old lake must not empty it
                 store.retain(kind, min(reached, now) - round(days * 86400 * NS))

@@ -135,7 +135,8 @@ def test_events_with_values_of_a_wrong_type_are_counted(tmp_path):
 
 
 HOSTILE = {
-    "deep nesting": b'{"traceEvents": [' + b'{"args":' * 50_000, "not JSON": b'{"traceEvents": [nope]}', "no events": b'{"traceEvents": []}',
+    "deep nesting": b'{"traceEvents": [' + b'{"args":' * 50_000, "not JSON": b'{"traceEvents": [nope]}',
+    "no events": b'{"traceEvents": []}',
     "no list": b'{"traceEvents": 3}', "zeros": b"\x00" * 4096, "only a beginning": b'{"traceEvents": [{"ph": "X"',
     "a bomb": gzip.compress(b'{"traceEvents": [' + b" " * (80 << 20)),
 }

@@ -22,10 +22,17 @@ def provoke(case: Case, seed: int) -> dict[str, Any]:
     """Run one case; what was expected, what the verdict says, and the lost seconds of both."""
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         verdict, truth = Path(folder) / "verdict.json", Path(folder) / "truth.json"
+        neighbour = Path(folder) / "neighbour"
+        hogs = None
+        if "cpu-hog" in case.arguments:  # started here: what the run starts itself is no neighbour
+            hogs = subprocess.Popen([sys.executable, str(_ROOT / "examples" / "hogs.py"), str(neighbour)])
         command = [str(Path(sys.executable).parent / "pinchpoint"), "watch", "--store", f"{folder}/lake", "--verdict", str(verdict), "--",
                    sys.executable, str(_ROOT / "examples" / "train.py"), *shlex.split(case.arguments), "--seed", str(seed), "--truth",
-                   str(truth)]
+                   str(truth), "--neighbour", str(neighbour)]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        if hogs is not None:
+            hogs.terminate()
+            hogs.wait()
         row = {"case": case.name, "category": case.category, "expected": "/".join(case.causes) or "healthy", "seed": seed}
         if ended.returncode or not verdict.exists():
             reason = (ended.stderr.strip().splitlines() or ["no verdict"])[0]
