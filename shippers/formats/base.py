@@ -53,15 +53,19 @@ class Format:
 class _Aside:
     """The first rejected items of an input with the reason of each, as far as there is a place for them."""
 
-    _MOST_ITEMS, _MOST_BYTES = 1000, 1 << 20
+    _MOST_ITEMS, _MOST_ITEM_BYTES, _MOST_BYTES = 1000, 4096, 1 << 20
 
     def __init__(self, path: Path | None) -> None:
         self._path, self._items, self._bytes = path, 0, 0
 
     def keep(self, item: bytes, reason: str) -> None:
-        if self._path is None or self._items >= self._MOST_ITEMS or self._bytes >= self._MOST_BYTES:
+        if self._path is None or self._items >= self._MOST_ITEMS:
+            return
+        why = " ".join(reason.split())[:400].encode("utf-8", "replace")
+        line = why + b"\t" + item[: self._MOST_ITEM_BYTES].replace(b"\n", b" ") + b"\n"
+        if self._bytes + len(line) > self._MOST_BYTES:
             return
         self._items += 1
-        self._bytes += len(item[:4096])
+        self._bytes += len(line)
         with self._path.open("ab") as file:
-            file.write(reason.encode() + b"\t" + item[:4096] + b"\n")
+            file.write(line)

@@ -1,13 +1,11 @@
 """Every format by name, and which one an input is in."""
 
-import gzip
-import zlib
 from pathlib import Path
 
-from pinchpoint.errors import InputError, UnknownFormat, UsageError
+from pinchpoint.errors import UnknownFormat, UsageError
 from shippers.formats import records, torch_profiler
 from shippers.formats.base import Format, Reading
-from shippers.formats.lines import open_plain
+from shippers.formats.lines import read_head
 
 _HEAD = 256 * 1024
 
@@ -19,11 +17,7 @@ def detect(path: Path) -> Format:
 
     Raises: UnknownFormat with what was seen; InputError when it cannot be read at all.
     """
-    with open_plain(path) as file:
-        try:
-            head = file.read(_HEAD)
-        except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
-            raise InputError(f"{path}: damaged at its beginning: {error}") from error
+    head = read_head(path, _HEAD)
     for one in FORMATS.values():
         if one.recognises(head):
             return one

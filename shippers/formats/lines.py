@@ -1,61 +1,87 @@
-"""Lines of a file, plain or compressed, without ever holding more than one chunk and one line."""
+"""The bytes and the lines of an input, unpacked, in pieces of bounded size."""
 
 import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from pinchpoint.errors import InputError
 
 #: A longer line is cut here, which makes it no record.
 MOST_LINE_BYTES = 1 << 20
 _CHUNK = 1 << 20
-#: Bytes that may come out of a compressed input before it counts as a bomb: no recording of a run is larger.
-MOST_UNPACKED_BYTES = 1 << 38
-GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_MAGIC = b"\x1f\x8b"
+#: Recorded traces and records unpack to 5 to 60 times their size, zeros to 1000 times: what unpacks to more than this is a bomb.
+_MOST_RATIO = 400
+_UNPACKED_AT_LEAST = 1 << 26
 
 
-def open_plain(path: Path) -> BinaryIO:
-    """The bytes of an input, unpacked when it begins like a gzip file.
+def read_chunks(path: Path, most: int = _CHUNK) -> Iterator[bytes]:
+    """The bytes of an input, unpacked when it begins like a gzip file, up to `most` at a time.
 
-    Raises: InputError when it cannot be opened.
+    Raises: InputError when it cannot be opened, and where a compressed input is damaged, after what came before that place.
     """
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == GZIP_MAGIC
-        return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def read_chunks(path: Path) -> Iterator[bytes]:
-    """The unpacked bytes of an input in chunks; ends early, with InputError, where a compressed input is damaged."""
     total = 0
-    with open_plain(path) as file:
-        while True:
-            try:
-                chunk = file.read(_CHUNK)
-            except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
-                raise InputError(f"{path}: damaged after {total} bytes: {error}") from error
-            if not chunk:
-                return
-            total += len(chunk)
-            if total > MOST_UNPACKED_BYTES:
-                raise InputError(f"{path}: unpacks to more than {MOST_UNPACKED_BYTES} bytes; unpack it yourself if that is right")
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == _GZIP_MAGIC
+            size = raw.seek(0, 2)
+            raw.seek(0)
+            # read1: read() would throw away what precedes the damage in its block
+            file = gzip.GzipFile(fileobj=raw) if packed else raw
+            while chunk := file.read1(most):
+                total += len(chunk)
+                if packed and total > max(_UNPACKED_AT_LEAST, size * _MOST_RATIO):
+                    raise InputError(f"{path}: unpacks to more than {_MOST_RATIO} times its size; unpack it first if that is right")
+                yield chunk
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: damaged after {total} unpacked bytes: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def read_until_damaged(path: Path, notes: list[str]) -> Iterator[bytes]:
+    """The chunks of an input; one that is damaged further on ends there, with a note.
+
+    Raises: InputError when nothing of it can be read.
+    """
+    read = False
+    try:
+        for chunk in read_chunks(path):
+            read = True
             yield chunk
+    except InputError as error:
+        if not read:
+            raise
+        notes.append(str(error).removeprefix(f"{path}: "))
 
 
-def read_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
-    """Lines without their newline, and whether each had one; a line over the limit comes cut."""
+def read_head(path: Path, size: int) -> bytes:
+    """The first bytes of an input, unpacked; fewer where it is shorter or damaged.
+
+    Raises: InputError when nothing of it can be read.
+    """
+    head = b""
+    for chunk in read_until_damaged(path, []):
+        head += chunk
+        if len(head) >= size:
+            break
+    return head[:size]
+
+
+def read_lines(path: Path, notes: list[str]) -> Iterator[tuple[bytes, bool]]:
+    """Lines without their newline, and whether each had one; a line over the limit comes cut.
+
+    Raises: InputError when nothing can be read.
+    """
     rest = b""
     skipping = False
-    for chunk in read_chunks(path):
+    for chunk in read_until_damaged(path, notes):
         lines = (rest + chunk).split(b"\n")
         rest = lines.pop()
         for line in lines:
             if not skipping:
-                yield line[: MOST_LINE_BYTES + 1], True
+                yield line, True
             skipping = False
         if len(rest) > MOST_LINE_BYTES:
             if not skipping:

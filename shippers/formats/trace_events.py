@@ -1,5 +1,6 @@
 """Events of a chrome trace, a few megabytes at a time, however large the file is."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,21 +9,34 @@ import msgspec
 
 from pinchpoint.errors import InputError
 from shippers.formats.base import Reading
-from shippers.formats.lines import read_chunks
+from shippers.formats.lines import read_until_damaged
+from shippers.formats.trace_about import About
 
 _DECODE_BYTES = 4 << 20
 #: One event is never longer; what is, is no trace.
 _MOST_PENDING = 64 << 20
-_TRIES = 50
+_AFTER_BYTES = 1 << 16
 _BOUNDARY = re.compile(rb"\}\s*,\s*(?=\{)")
+# where an event begins, and hardly anything else does
+_EVENT_BOUNDARY = re.compile(rb'\}\s*,\s*(?=\{\s*"(?:ph|name|cat|pid|tid|ts|dur|id|bp|s|args)"\s*:)')
 _END = re.compile(rb"\}\s*\]")
 _ARRAY = re.compile(rb'"traceEvents"\s*:\s*\[')
-_RANK = re.compile(rb'"rank"\s*:\s*(\d{1,9})')
-_WORLD = re.compile(rb'"world_size"\s*:\s*(\d{1,9})')
-_BASE = re.compile(rb'"baseTimeNanoseconds"\s*:\s*(\d{1,19})')
+_BARE = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?=[{\]]|$)")
+_TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
+#: Not JSON, yet some profilers write it for numbers they do not have.
+_NO_NUMBER = re.compile(rb"([:,\[]\s*)-?(?:NaN|nan|Infinity|inf)(?=\s*[,}\]])")
 
 
-class Event(msgspec.Struct):
+class Args(msgspec.Struct, gc=False):
+    """What is read of the arguments of an event."""
+
+    correlation: int | None = None
+    """The same number on a kernel and on the call that launched it."""
+    direction: str | None = None
+    """Where a copy goes, on devices that do not say so in its name."""
+
+
+class Event(msgspec.Struct, gc=False):
     """What is read of an event."""
 
     ph: str = ""
@@ -32,22 +46,7 @@ class Event(msgspec.Struct):
     """Start in microseconds."""
     dur: float = 0.0
     """Duration in microseconds."""
-
-
-class About:
-    """What a trace says of itself beside its events."""
-
-    def __init__(self) -> None:
-        self.rank: int | None = None
-        self.world_size: int | None = None
-        self.base_ns = 0
-
-    def look(self, text: bytes) -> None:
-        """Take what stands in the text around the events."""
-        for name, pattern in (("rank", _RANK), ("world_size", _WORLD), ("base_ns", _BASE)):
-            found = pattern.search(text)
-            if found:
-                setattr(self, name, int(found[1]))
+    args: Args | None = None
 
 
 _EVENTS = msgspec.json.Decoder(list[Event])
@@ -56,9 +55,9 @@ _ANY = msgspec.json.Decoder(list[object])
 
 def recognises(head: bytes) -> bool:
     """Whether this begins like a chrome trace: an object with traceEvents, or a list of events."""
-    if _ARRAY.search(head):
+    if _ARRAY.search(head) or (b'"schemaVersion"' in head and b'"deviceProperties"' in head):
         return True
-    return bool(re.match(rb"\s*\[\s*\{", head)) and b'"ph"' in head[:65_536]
+    return bool(_BARE.match(head)) and b'"ph"' in head[:65_536]
 
 
 def read_events(path: Path, reading: Reading, about: About) -> Iterator[list[Event]]:
@@ -66,101 +65,200 @@ def read_events(path: Path, reading: Reading, about: About) -> Iterator[list[Eve
 
     Raises: InputError when there is no event to be had.
     """
-    chunks = _until_damaged(path, reading)
-    pending = bytearray()
-    for chunk in chunks:
-        pending += chunk
-        begin = _ARRAY.search(pending)
-        if begin or re.match(rb"\s*\[", pending[:1000]):
-            break
-        if len(pending) > _MOST_PENDING:
-            raise InputError(f"{path}: no traceEvents in its first {len(pending) >> 20} MB: this is no profiler trace")
-    begin = _ARRAY.search(pending)
-    about.look(bytes(pending[: begin.start() if begin else 0]))
-    start = begin.end() if begin else pending.find(b"[") + 1
-    if not start:
-        raise InputError(f"{path}: no traceEvents in it: this is no profiler trace")
-    del pending[:start]
+    chunks = read_until_damaged(path, reading.notes)
+    pending = _begin(path, chunks, about)
+    parser = _Parser(reading)
     seen = 0
+    enough = _DECODE_BYTES
     for chunk in chunks:
         pending += chunk
-        if len(pending) < _DECODE_BYTES:
+        if len(pending) < enough:
             continue
-        events, used = _decode(bytes(pending), reading)
-        if used:
-            seen += len(events)
-            yield events
-            del pending[:used]
-        elif len(pending) > _MOST_PENDING:
-            raise InputError(f"{path}: one event of more than {_MOST_PENDING >> 20} MB, or no JSON, after {seen} events")
-    events = _rest(bytes(pending), reading, seen)
-    about.look(bytes(pending[-65_536:]))
-    seen += len(events)
-    yield events
+        events = parser.take(pending)
+        if events is None and len(pending) >= _MOST_PENDING:
+            events = parser.salvage(pending)
+            if not events:
+                raise InputError(f"{path}: more than {_MOST_PENDING >> 20} MB without an event after {seen} events: "
+                                 "this is no profiler trace, or a damaged one. Record it again.")
+        if events is None:
+            enough = min(2 * len(pending), _MOST_PENDING)
+            continue
+        enough = _DECODE_BYTES
+        seen += len(events)
+        yield events
+        if parser.ended:
+            break
+    if not parser.ended:
+        events = parser.take_rest(pending)
+        seen += len(events)
+        yield events
+    if parser.ended:
+        _look_behind(pending, chunks, reading, about)
+    else:
+        reading.notes.append(f"truncated after {seen} events")
     if not seen:
-        raise InputError(f"{path}: there is no event in it that could be read"
-                         + (f" ({'; '.join(reading.notes)})" if reading.notes else "") + ". Record the trace again.")
+        why = "; ".join(reading.notes) or (f"{reading.rejected} items are none" if reading.rejected else "its list is empty")
+        raise InputError(f"{path}: no event in it can be read ({why}). Record the trace again.")
 
 
-def _until_damaged(path: Path, reading: Reading) -> Iterator[bytes]:
-    """The chunks of a file; a damaged one ends early, with a note."""
-    chunks = read_chunks(path)
-    while True:
-        try:
-            yield next(chunks)
-        except StopIteration:
-            return
-        except InputError as error:
-            reading.notes.append(str(error).removeprefix(f"{path}: "))
-            return
+def _begin(path: Path, chunks: Iterator[bytes], about: About) -> bytearray:
+    """What of the first chunks belongs to the list of events; what stands before it is looked at."""
+    head = bytearray()
+    for chunk in chunks:
+        fresh = max(len(head) - 100, 0)
+        head += chunk
+        found = _ARRAY.search(head, fresh) or (_BARE.match(head) if len(head) > 100 else None)
+        if found:
+            break
+        if len(head) > _MOST_PENDING:
+            raise InputError(f"{path}: no traceEvents in its first {len(head) >> 20} MB: this is no profiler trace")
+    found = _ARRAY.search(head) or _BARE.match(head)
+    if not found:
+        raise InputError(f"{path}: no traceEvents in it: this is no profiler trace. Write one with prof.export_chrome_trace(FILE)")
+    about.look(bytes(head[: found.start()]))
+    return head[found.end() :]
 
 
-def _decode(text: bytes, reading: Reading) -> tuple[list[Event], int]:
-    """Events up to a boundary between two of them, from the end backwards, and how many bytes they took."""
-    window = max(len(text) - (1 << 16), 0)
-    found = [match.end() for match in _BOUNDARY.finditer(text, window)] or [match.end() for match in _BOUNDARY.finditer(text)]
-    for end in reversed(found[-_TRIES:]):
-        # the comma goes, what is left is a list; a boundary inside an event or a text is no valid list and is tried no further
-        events = _events(text[: text.rindex(b",", 0, end)], reading)
-        if events is not None:
-            return events, end
-    return [], 0
+def _look_behind(rest: bytearray, chunks: Iterator[bytes], reading: Reading, about: About) -> None:
+    """Take what a trace says of itself behind its events, and say when there are more events."""
+    first, last = bytes(rest[:_AFTER_BYTES]), bytes(rest[-_AFTER_BYTES:])
+    for chunk in chunks:
+        if len(first) < _AFTER_BYTES:
+            first += chunk[:_AFTER_BYTES]
+        last = (last + chunk)[-_AFTER_BYTES:]
+    about.look(first)
+    about.look(last)
+    if re.search(rb'"ph"\s*:', first):
+        reading.notes.append("events behind the end of the list of events were not read")
 
 
-def _rest(text: bytes, reading: Reading, seen: int) -> list[Event]:
-    """Events of the end of the file: up to the end of the list, or as far as they go where the file was cut off."""
-    for match in reversed(list(_END.finditer(text))[-_TRIES:]):
-        events = _events(text[: match.start() + 1], reading)
-        if events is not None:
+class _Parser:
+    """Cuts a list of events where one ends, without knowing where strings and nested lists end, and decodes the pieces."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        #: Whether the end of the list was seen; what follows it is left in the text.
+        self.ended = False
+
+    def take(self, text: bytearray) -> list[Event] | None:
+        """The events up to a boundary between two of them, which leave the text; None when it holds no whole one."""
+        for begin, end in _cuts(text):
+            try:
+                events, used = self._decode(bytes(text[:begin]))
+            except _Truncated:
+                continue  # a boundary inside an event
+            except _Malformed:
+                events, used = self._piecewise(bytes(text[:begin])), None
+            del text[: end if used is None else used]
             return events
-    if not text.strip(b" \r\n\t],}"):
-        return []
-    events, _ = _decode(text, reading)
-    reading.notes.append(f"truncated after {seen + len(events)} events")
-    return events
-
-
-def _events(text: bytes, reading: Reading) -> list[Event] | None:
-    """The events of a list without its brackets; None when it is no list."""
-    whole = b"[" + text + b"]"
-    try:
-        return _EVENTS.decode(whole)
-    except msgspec.ValidationError:
-        return _loosely(whole, reading)
-    except (msgspec.DecodeError, RecursionError):
         return None
 
-
-def _loosely(whole: bytes, reading: Reading) -> list[Event] | None:
-    """Events one by one, where some have values of a wrong type."""
-    try:
-        items = _ANY.decode(whole)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    events = []
-    for item in items:
+    def take_rest(self, text: bytearray) -> list[Event]:
+        """The events of the end of a file, as far as they go where it was cut off."""
         try:
-            events.append(msgspec.convert(item, Event))
+            events, used = self._decode(bytes(text))
+        except _Truncated:
+            return self.take(text) or []
+        except _Malformed:
+            ends = list(_END.finditer(text, max(len(text) - _AFTER_BYTES, 0)))
+            behind = bytearray()
+            if ends and not _BOUNDARY.search(text, ends[-1].end()):
+                self.ended = True
+                behind = text[ends[-1].end() :]
+                del text[ends[-1].start() + 1 :]
+            events = self.salvage(text)
+            text += behind
+            return events
+        del text[: len(text) if used is None else used]
+        return events
+
+    def salvage(self, text: bytearray) -> list[Event]:
+        """Every event that can be read for itself; the text is used up."""
+        whole = bytes(text)
+        text.clear()
+        return self._piecewise(whole)
+
+    def _decode(self, text: bytes) -> tuple[list[Event], int | None]:
+        """The events of a list without its brackets, and where in the text the list ends; None when it goes on.
+
+        Raises: _Truncated when an event is not complete, _Malformed when it is no JSON.
+        """
+        whole = b"[" + text + b"]"
+        try:
+            return self._items(whole), None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            ended = _TRAILING.search(str(error))
+            if ended:
+                self.ended = True
+                # msgspec counts from 1 what it stumbled over
+                used = whole.rindex(b"]", 0, int(ended[1]) - 1) + 1
+                return self._items(whole[:used]), used - 1
+            if str(error) == "Input data was truncated":
+                raise _Truncated from error
+            raise _Malformed from error
+
+    def _items(self, whole: bytes) -> list[Event]:
+        try:
+            return _EVENTS.decode(whole)
+        except msgspec.ValidationError:
+            items = _ANY.decode(whole)
+        # some have values of a wrong type
+        return [event for item in items if (event := self._event(item)) is not None]
+
+    def _event(self, item: object) -> Event | None:
+        if isinstance(item, dict):
+            args = item.get("args")
+            item["args"] = {name: args[name] for name, wanted in (("correlation", int), ("direction", str))
+                            if isinstance(args.get(name), wanted)} if isinstance(args, dict) else None
+            if item.get("cat") is None:
+                item.pop("cat", None)
+        try:
+            return msgspec.convert(item, Event)
         except (msgspec.ValidationError, RecursionError) as error:
-            reading.reject(repr(item)[:1000].encode("utf-8", "replace"), str(error))
-    return events
+            self._reading.reject(repr(item)[:1000].encode("utf-8", "replace"), str(error))
+            return None
+
+    def _piecewise(self, text: bytes) -> list[Event]:
+        """The events of a text in which some are no JSON: halved until each piece is one or is rejected."""
+        pieces, events = [text], []
+        while pieces:
+            piece = pieces.pop()
+            reason = ""
+            if len(piece) <= _DECODE_BYTES:
+                try:
+                    events += self._items(b"[" + _mended(piece) + b"]")
+                    continue
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                    reason = str(error)
+            cut = _EVENT_BOUNDARY.search(piece, len(piece) // 2) or _EVENT_BOUNDARY.search(piece)
+            if cut is None:
+                self._reading.reject(piece, reason or f"longer than {_DECODE_BYTES} bytes, and among events that are no JSON")
+            else:
+                pieces += [piece[cut.end() :], piece[: cut.start() + 1]]
+        return events
+
+
+class _Truncated(Exception):
+    """The text ends inside an event."""
+
+
+class _Malformed(Exception):
+    """The text is no JSON, wherever it is cut."""
+
+
+def _cuts(text: bytearray) -> Iterator[tuple[int, int]]:
+    """Boundaries to try, as end of one event and begin of the next: from the last one backwards, in growing strides."""
+    near = [(found.start() + 1, found.end()) for found in _BOUNDARY.finditer(text, max(len(text) - (1 << 16), 0))]
+    yield from reversed(near[-4:])
+    # four boundaries inside one event: it is a long one
+    found = [(one.start() + 1, one.end()) for one in _BOUNDARY.finditer(text)]
+    for stride in itertools.accumulate(itertools.repeat(2, 26), lambda place, by: place * by, initial=4):
+        if stride >= len(found):
+            break
+        yield found[-1 - stride]
+    if found:
+        yield found[0]
+
+
+def _mended(text: bytes) -> bytes:
+    return _NO_NUMBER.sub(rb"\1null", text.decode("utf-8", "replace").encode())
