@@ -21,11 +21,11 @@ def make(path: Path, size: int) -> None:
                 one = {"ph": "X", "cat": "user_annotation", "name": f"ProfilerStep#{step}", "pid": 1, "tid": 1, "ts": begin,
                        "dur": 999_000.0}
             else:
-                kernel = place % 3 == 0
-                one = {"ph": "X", "cat": "kernel" if kernel else "cpu_op", "name": f"{'gemm' if kernel else 'aten::op'}_{place % 50}",
-                       "pid": 0, "tid": 7, "ts": begin, "dur": 700.0,
-                       "args": {"External id": number, "device": 0, "stream": 7, "correlation": number, "grid": [64, 1, 1],
-                                "block": [128, 1, 1], "registers per thread": 64, "est. achieved occupancy %": 50}}
+                # an operator, the call that launches its kernel, the kernel
+                category, name = (("kernel", "gemm"), ("cpu_op", "aten::op"), ("cuda_runtime", "cudaLaunchKernel"))[place % 3]
+                one = {"ph": "X", "cat": category, "name": f"{name}_{place % 50}", "pid": 0, "tid": 7, "ts": begin, "dur": 700.0,
+                       "args": {"External id": number, "device": 0, "stream": 7, "correlation": number - (category == "kernel"),
+                                "grid": [64, 1, 1], "block": [128, 1, 1], "registers per thread": 64, "est. achieved occupancy %": 50}}
             text = ("" if number == 0 else ",\n") + json.dumps(one, indent=1)
             file.write(text)
             written += len(text)

@@ -54,18 +54,13 @@ def make_samples(folder: Path, tiny: bool, seed: int) -> None:
         pixels = (patterns[labels] + rng.integers(0, 231, (len(labels), PIXELS))).astype(np.uint8)
         if tiny:
             for part, chunk in enumerate(np.array_split(pixels[0], PARTS - 1)):
-                _write(folder / f"{number:05d}.{part}", zlib.compress(chunk.tobytes(), 1))
-            _write(folder / f"{number:05d}.{PARTS - 1}", labels.tobytes())
+                (folder / f"{number:05d}.{part}").write_bytes(zlib.compress(chunk.tobytes(), 1))
+            (folder / f"{number:05d}.{PARTS - 1}").write_bytes(labels.tobytes())
         else:
-            _write(folder / f"shard-{number:03d}", zlib.compress(np.concatenate([labels[:, None], pixels], axis=1).tobytes(), 1))
+            rows = np.concatenate([labels[:, None], pixels], axis=1)
+            (folder / f"shard-{number:03d}").write_bytes(zlib.compress(rows.tobytes(), 1))
+    os.sync()  # only clean pages can be dropped from the page cache
     done.touch()
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # only clean pages can be dropped from the page cache
 
 
 def load_batch(recipe: Recipe, number: int, seed: int) -> tuple[Floats, Labels]:

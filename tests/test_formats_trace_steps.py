@@ -32,6 +32,16 @@ def test_exclusive_times_equal_those_of_a_clock_that_ticks(ranked, windows):
     np.testing.assert_allclose(found, expected)
 
 
+def test_exclusive_times_of_many_intervals_add_up():
+    """Work on long traces goes piece by piece: windows and intervals that cross pieces are counted once."""
+    begin = np.arange(600_000) * 10.0
+    everywhere = np.array([0.0]), np.array([6e6])
+    ranked = [(begin, begin + 5), (begin + 3, begin + 8), everywhere]
+    found = np.array(list(exclusive(ranked, (np.array([0.0, 3e6]), np.array([3e6, 6e6])))))
+
+    np.testing.assert_allclose(found, [[1.5e6, 1.5e6], [0.9e6, 0.9e6], [0.6e6, 0.6e6]])
+
+
 def event(name, category, start, lasts, correlation=None):
     args = {} if correlation is None else {"correlation": correlation}
     return {"ph": "X", "name": name, "cat": category, "ts": start, "dur": lasts, "args": args}

@@ -100,7 +100,7 @@ def look(lake: Lake, kind: str, hours: Iterable[int]) -> list[Hour]:
     if not all(second[hour].includes(first[hour]) for hour in first):
         raise FileNotFoundError(f"files of {kind} were replaced")
     if kind in fields.DERIVED and (any(second[hour].markers != first[hour].markers for hour in first)
-                                   or not _last_hours(second) <= first.keys()):
+                                   or not _last_hours({hour: second[hour] for hour in numbers}) <= first.keys()):
         # a new version may have been declared whole while parts of the one before went away
         raise FileNotFoundError(f"segments of {kind} were written again")
     markers = {hour: listing.markers for hour, listing in first.items()}

@@ -1,5 +1,6 @@
 """How much of a window is covered by intervals of time."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Intervals = tuple[Floats, Floats]
 """Starts and ends, of equal length; an end is never before its start."""
+
+_PIECE = 1 << 18
 
 
 def union(start: Floats, end: Floats) -> Intervals:
@@ -18,9 +21,13 @@ def union(start: Floats, end: Floats) -> Intervals:
     """
     if not len(start):
         return np.zeros(0), np.zeros(0)
-    order = np.argsort(start, kind="stable")
-    start, reach = start[order], np.maximum.accumulate(end[order])
+    if (start[1:] < start[:-1]).any():
+        order = np.argsort(start, kind="stable")
+        start, end = start[order], end[order]
+    reach = np.maximum.accumulate(end)
     first = np.concatenate(([True], start[1:] > reach[:-1]))
+    if first.all():
+        return start, end
     last = np.concatenate((first[1:], [True]))
     return start[first], reach[last]
 
@@ -52,12 +59,26 @@ def exclusive(ranked: Iterable[Intervals], windows: Intervals) -> Iterator[Float
     >>> list(exclusive(ranked, (np.array([0.0]), np.array([9.0]))))
     [array([2.]), array([3.])]
     """
-    merged, so_far = (np.zeros(0), np.zeros(0)), np.zeros(len(windows[0]))
-    for start, end in ranked:
-        merged = union(np.concatenate((merged[0], start)), np.concatenate((merged[1], end)))
-        now = _within(merged, windows)
-        yield (now - so_far).clip(0)
-        so_far = now
+    joined = [union(start, end) for start, end in ranked]
+    spent = np.zeros((len(joined), len(windows[0])))
+    for begin, finish in _pieces(joined):
+        clipped = windows[0].clip(begin, finish), windows[1].clip(begin, finish)
+        merged, so_far = (np.zeros(0), np.zeros(0)), np.zeros(len(windows[0]))
+        for rank, (start, end) in enumerate(joined):
+            part = slice(np.searchsorted(end, begin), np.searchsorted(start, finish, side="right"))
+            merged = union(np.concatenate((merged[0], start[part])), np.concatenate((merged[1], end[part])))
+            now = _within(merged, clipped)
+            spent[rank] += (now - so_far).clip(0)
+            so_far = now
+    yield from spent
+
+
+def _pieces(joined: list[Intervals]) -> Iterator[tuple[float, float]]:
+    """Parts of time with a bounded number of intervals each, so that what is made of them on the way takes little memory."""
+    starts = max((start for start, _ in joined), key=len, default=np.zeros(0))
+    cuts = [-np.inf, *starts[_PIECE::_PIECE], np.inf]
+    yield from itertools.pairwise(cuts)
+
 
 
 def _within(joined: Intervals, windows: Intervals) -> Floats:

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from pinchpoint import records
 from shippers.formats.base import MOST_ROWS, Batch, Format, Reading
 from shippers.formats.intervals import Floats, Intervals, covered, exclusive
 from shippers.formats.trace_about import About
-from shippers.formats.trace_columns import DEVICE, Columns, Device
+from shippers.formats.trace_columns import Columns
 from shippers.formats.trace_events import read_events, recognises
 from shippers.formats.trace_steps import of_whole_steps, windows
+from shippers.formats.trace_timeline import Step, Timeline
 
 #: Phases by what runs. Of what runs at the same time the first counts, in the order of the TensorBoard plugin
 #: (torch_tb_profiler 0.4.3). That counts communication below copies; here it comes above, so that what hides it is
@@ -21,7 +21,6 @@ _ON_DEVICE = {"compute": ("compute",), "communication": ("communication",), "h2d
               "on_host": ("host_communication",), "runtime": ("runtime",), "data_wait": ("loader",)}
 #: Without a device, operators are the computation. Those of the loader are its work.
 _ON_HOST = {"data_wait": ("loader",), "compute": ("cpu_op",), "communication": ("host_communication", "collective_call")}
-_KERNELS = ("compute", "communication")
 _TOP = 50
 
 
@@ -36,26 +35,31 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     if not columns.first < columns.last:
         reading.notes.append("no event with a duration that belongs to a step")
         return
-    device = columns.device()
-    if not len(columns.of(*_KERNELS)[0]):
+    timeline = columns.finish()
+    if not len(timeline.kernels[0]):
         reading.notes.append("no kernels in it: operators on the CPU count as computation")
     steps = columns.steps or columns.iterations
     if not steps:
         reading.notes.append("no ProfilerStep in it: the whole trace counts as one step; call prof.step() in the loop")
         steps = [(0, columns.first, columns.last)]
-    numbers, limits = windows(steps, device)
+    numbers, limits = windows(steps, timeline.device)
     if not numbers:
         numbers, limits = [0], (np.array([columns.first]), np.array([columns.last]))
     reading.summary = columns.top(_TOP)
-    yield from _steps(columns, about, numbers, limits)
-    yield "metric", _trace(columns, about, limits, of_whole_steps(columns.steps, device))
+    yield from _steps(timeline, about, numbers, limits)
+    metrics = {"trace.single_process_loader": float(columns.single_process_loader), **_metrics(timeline, limits, columns.steps)}
+    yield "metric", records.batch("metric", {
+        "@timestamp": [round(float(limits[0][0]) * 1000) + about.base_ns],
+        "event.id": [records.content_id("trace", about.rank, limits[0][0])], "run.id": ["trace"], "entity.kind": ["trace"],
+        "entity.id": [str(about.rank or 0)], "rank": [about.rank], "metrics": [list(metrics.items())],
+    })
 
 
-def _steps(columns: Columns, about: About, numbers: list[int], limits: Intervals) -> Iterator[Batch]:
-    roles = _ON_DEVICE if len(columns.of(*_KERNELS)[0]) else _ON_HOST
-    spent = dict(zip(roles, exclusive((columns.of(*each) for each in roles.values()), limits), strict=True))
+def _steps(timeline: Timeline, about: About, numbers: list[int], limits: Intervals) -> Iterator[Batch]:
+    roles = _ON_DEVICE if len(timeline.kernels[0]) else _ON_HOST
+    spent = dict(zip(roles, exclusive((timeline.of(*each) for each in roles.values()), limits), strict=True))
     none = np.zeros(len(numbers))
-    hidden = (covered(*columns.of(*roles["communication"]), limits) - spent["communication"]).clip(0)
+    hidden = (covered(*timeline.of(*roles["communication"]), limits) - spent["communication"]).clip(0)
     identity = records.content_id(about.rank, *limits[0], *limits[1])
     values: dict[str, Floats] = {
         "duration_s": limits[1] - limits[0], "phase.data_wait_s": spent["data_wait"], "phase.h2d_s": spent.get("h2d", none),
@@ -75,30 +79,26 @@ def _steps(columns: Columns, about: About, numbers: list[int], limits: Intervals
         })
 
 
-def _trace(columns: Columns, about: About, limits: Intervals, device: Device) -> pa.RecordBatch:
+def _metrics(timeline: Timeline, limits: Intervals, steps: list[Step]) -> dict[str, float]:
     """Numbers of the whole trace; those of the device as HolisticTraceAnalysis 0.5.0 defines them, from first to last kernel."""
-    kernels = columns.of(*_KERNELS)
-    metrics = {"trace.kernels": float(len(kernels[0])), "trace.single_process_loader": float(columns.single_process_loader)}
-    if len(kernels[0]):
-        metrics["trace.kernel_mean_s"] = float((kernels[1] - kernels[0]).mean()) / 1e6
+    start, end = timeline.kernels
+    metrics = {"trace.kernels": float(len(start))}
+    if len(start):
+        metrics["trace.kernel_mean_s"] = float((end - start).mean()) / 1e6
+    device = of_whole_steps(steps, timeline.device)
     if len(device.start) and device.start.min() < device.end.max():
         whole = np.array([device.start.min()]), np.array([device.end.max()])
         total = float(whole[1][0] - whole[0][0])
-        computing = device.where(device.computes)
         any_us = float(covered(device.start, device.end, whole)[0])
-        compute_us = float(covered(computing.start, computing.end, whole)[0])
+        compute_us = float(covered(device.start[device.computes], device.end[device.computes], whole)[0])
         metrics |= {"trace.gpu_idle_ratio": 1 - any_us / total, "trace.gpu_compute_ratio": compute_us / total,
                     "trace.gpu_non_compute_ratio": (any_us - compute_us) / total}
-        on_device = covered(*columns.of(*DEVICE), limits)
-        idle = float((limits[1] - limits[0] - on_device).sum())
+        busy, loading = (float(spent.sum()) for spent in exclusive(
+            ((timeline.device.start, timeline.device.end), timeline.of("loader")), limits))
+        idle = float((limits[1] - limits[0]).sum()) - busy
         if idle > 0:
-            loading = float((covered(*columns.of(*DEVICE, "loader"), limits) - on_device).sum())
             metrics["trace.loader_of_idle_ratio"] = loading / idle
-    return records.batch("metric", {
-        "@timestamp": [round(float(limits[0][0]) * 1000) + about.base_ns],
-        "event.id": [records.content_id("trace", about.rank, limits[0][0])], "run.id": ["trace"], "entity.kind": ["trace"],
-        "entity.id": [str(about.rank or 0)], "rank": [about.rank], "metrics": [list(metrics.items())],
-    })
+    return metrics
 
 
 FORMAT = Format("torch_profiler", recognises, read)

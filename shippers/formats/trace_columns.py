@@ -2,17 +2,16 @@
 
 import re
 from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shippers.formats.base import Reading
-from shippers.formats.intervals import Floats, Intervals, union
+from shippers.formats.intervals import Floats, union
 from shippers.formats.trace_events import Event
+from shippers.formats.trace_timeline import DEVICE, Device, Step, Timeline, find_launches
 
-#: Roles of what runs on the device; of these each interval is kept, with the call that launched it.
-DEVICE = ("compute", "communication", "h2d", "memcpy", "memset")
 _KERNELS = frozenset(("kernel", "mtia_ccp_events"))
 _COPIES = frozenset(("gpu_memcpy", "memcpy"))
 _SETS = frozenset(("gpu_memset", "memset"))
@@ -36,25 +35,6 @@ _MOST_STEPS = 1_000_000
 _NO_CORRELATION = -1
 
 
-Step = tuple[int, float, float]
-"""Number, start and end of a step on the host."""
-
-
-class Device(NamedTuple):
-    """Everything that ran on the device; times in microseconds of the trace's clock, each of shape (events,)."""
-
-    start: Floats
-    end: Floats
-    launch: Floats
-    """When the host asked for it; NaN where the trace does not tell."""
-    computes: NDArray[np.bool_]
-    """Whether it is a kernel that is no collective."""
-
-    def where(self, mask: NDArray[np.bool_]) -> "Device":
-        """What the mask selects."""
-        return Device(self.start[mask], self.end[mask], self.launch[mask], self.computes[mask])
-
-
 class Columns:
     """What is kept of a trace; times in microseconds of its clock."""
 
@@ -66,9 +46,10 @@ class Columns:
         self.first, self.last = np.inf, -np.inf
         self._roles: dict[tuple[str, str, str | None], str] = {}
         self._names: dict[tuple[str, str], list[float]] = {}
-        # columns: start, end and, on the device, correlation
-        self._parts: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
-        self._launches: list[NDArray[np.float64]] = []
+        #: By role: start, end and, on the device, correlation.
+        self._ran: dict[str, list[_Column]] = defaultdict(_columns)
+        #: Correlation and start of each call that launches something.
+        self._calls = _columns()
 
     def add(self, events: list[Event], reading: Reading) -> None:
         """Sort events into roles; those that cannot be are counted as rejected."""
@@ -102,23 +83,18 @@ class Columns:
             self.first = min(self.first, min(row[0] for row in rows))
             self.last = max(self.last, max(row[1] for row in rows))
 
-    def of(self, *roles: str) -> Intervals:
-        """Start and end of all that ran in some roles, in any order."""
-        whole = self._table(roles, 2)
-        return whole[:, 0], whole[:, 1]
-
-    def device(self) -> Device:
-        """Everything that ran on the device, with the call that launched it."""
-        ran = self._table(DEVICE, 3)
-        launched = np.full(len(ran), np.nan)
-        calls = np.concatenate(self._launches) if self._launches else np.zeros((0, 2))
-        if len(ran) and len(calls):
-            calls = calls[np.argsort(calls[:, 0], kind="stable")]
-            place = np.searchsorted(calls[:, 0], ran[:, 2]).clip(max=len(calls) - 1)
-            known = (calls[place, 0] == ran[:, 2]) & (ran[:, 2] != _NO_CORRELATION)
-            launched[known] = calls[place[known], 1]
-        # of the roles of the device computation comes first
-        return Device(ran[:, 0], ran[:, 1], launched, np.arange(len(ran)) < len(self.of("compute")[0]))
+    def finish(self) -> Timeline:
+        """Everything that was added, by role; to be called once, as it gives the columns away."""
+        parts = [self._ran.pop(role, _columns()) for role in DEVICE]
+        sizes = tuple(part[0].size for part in parts)
+        # one after the other, so that no more than one of them is there twice
+        start, end, correlation = (np.concatenate([part.pop(0).values for part in parts]) for _ in range(3))
+        launch = find_launches(correlation, self._calls[0].values, self._calls[1].values)
+        self._calls = _columns()
+        computes = np.zeros(len(launch), dtype=bool)
+        computes[: sizes[0]] = True
+        return Timeline(Device(start, end, launch, computes), sizes,
+                        {role: union(ran[0].values, ran[1].values) for role, ran in self._ran.items()})
 
     def top(self, most: int) -> list[dict[str, Any]]:
         """The names that took most time, the longest first."""
@@ -126,15 +102,15 @@ class Columns:
         return [{"kind": kind, "name": name, "count": int(count), "total_s": total / 1e6}
                 for (kind, name), (count, total) in longest]
 
-    def _table(self, roles: tuple[str, ...], columns: int) -> NDArray[np.float64]:
-        parts = [part[:, :columns] for role in roles for part in self._parts[role]]
-        return np.concatenate(parts) if parts else np.zeros((0, columns))
-
     def _keep(self, role: str, rows: NDArray[np.float64]) -> None:
         if role == "runtime":
-            self._launches.append(rows[rows[:, 2] != _NO_CORRELATION][:, [2, 0]])
+            calls = rows[rows[:, 2] != _NO_CORRELATION]
+            self._calls[0].extend(calls[:, 2])
+            self._calls[1].extend(calls[:, 0])
         # operators nest: joined they take a fraction of the memory
-        self._parts[role].append(rows if role in DEVICE else np.column_stack(union(rows[:, 0], rows[:, 1])))
+        kept = rows.T if role in DEVICE else union(rows[:, 0], rows[:, 1])
+        for column, values in zip(self._ran[role], kept, strict=False):
+            column.extend(values)
 
     def _role(self, category: str, name: str, direction: str | None) -> str:
         """What an event stands for; empty for what is of no use here."""
@@ -179,3 +155,26 @@ class Columns:
             counted[1] += lasts
         elif len(self._names) < _MOST_NAMES:
             self._names[key] = [1, lasts]
+
+
+class _Column:
+    """Numbers that become more: in one block of memory, which the system moves without copying it."""
+
+    def __init__(self) -> None:
+        self._block = np.empty(1024)
+        self.size = 0
+
+    @property
+    def values(self) -> Floats:
+        return self._block[: self.size]
+
+    def extend(self, values: Floats) -> None:
+        need = self.size + len(values)
+        if need > len(self._block):
+            self._block.resize(max(need, len(self._block) * 5 // 4), refcheck=False)
+        self._block[self.size : need] = values
+        self.size = need
+
+
+def _columns() -> list[_Column]:
+    return [_Column(), _Column(), _Column()]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from shippers.formats.intervals import Intervals
-from shippers.formats.trace_columns import Device, Step
+from shippers.formats.trace_timeline import Device, Step
 
 
 def windows(steps: list[Step], device: Device) -> tuple[list[int], Intervals]:
