@@ -9,6 +9,7 @@ import contextlib
 import gc
 import itertools
 import json
+import mmap
 import multiprocessing
 import os
 import shutil
@@ -16,7 +17,6 @@ import signal
 import sys
 import tempfile
 import time
-from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +82,9 @@ class Model:
 class AllReduce:
     """The mean of all ranks' gradients, through shared memory; who is early sleeps until the last rank is there."""
 
-    def __init__(self, name: str, rank: int, ranks: int, size: int, barrier: Any) -> None:
-        self._memory = shared_memory.SharedMemory(name)
+    def __init__(self, memory: mmap.mmap, rank: int, ranks: int, size: int, barrier: Any) -> None:
         # two buffers in turn: nobody can be a whole step ahead, so one barrier a step is enough
-        self._slots = np.ndarray((2, ranks, size), np.float32, self._memory.buf)
+        self._slots = np.ndarray((2, ranks, size), np.float32, memory)
         self._rank, self._barrier, self._turn = rank, barrier, 0
 
     def mean(self, gradients: list[Floats]) -> list[Floats]:
@@ -97,11 +96,6 @@ class AllReduce:
         self._turn = 1 - self._turn
         places = np.cumsum([one.size for one in gradients])[:-1]
         return [part.reshape(one.shape) for part, one in zip(np.split(whole, places), gradients, strict=True)]
-
-    def close(self) -> None:
-        """Let go of the memory."""
-        del self._slots
-        self._memory.close()
 
 
 class Watchless:
@@ -152,7 +146,7 @@ def recipe(options: argparse.Namespace) -> Recipe:
                   augment=augment, slow_every=8 if "slow-sample" in slow else 0, slow_rounds=60 if "slow-sample" in slow else 0)
 
 
-def train(rank: int, options: argparse.Namespace, memory: str, barrier: Any, results: Any, reached: Any) -> None:
+def train(rank: int, options: argparse.Namespace, memory: mmap.mmap, barrier: Any, results: Any, reached: Any) -> None:
     """One rank: the training loop."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run = pinchpoint.start(rank=rank, world_size=options.ranks) if pinchpoint is not None else Watchless()
@@ -205,7 +199,6 @@ def train(rank: int, options: argparse.Namespace, memory: str, barrier: Any, res
         results.put((rank, truth.rows[: truth.at + 1], time.monotonic() - began, loss))
     finally:
         loader.close()
-        reduce.close()
 
 
 def _after_step(step: int, rank: int, options: argparse.Namespace, model: Model, run: Any, truth: Truth, held_out: Any) -> None:
@@ -274,10 +267,10 @@ def main() -> int:
     make_samples(options.data, "tiny-files" in options.slow, options.seed)
     make_samples(options.data, False, options.seed)
     gradients = sum(weight.size for weight in Model(options.hidden, 0).weights)
-    memory = shared_memory.SharedMemory(create=True, size=2 * options.ranks * gradients * 4)
+    memory = mmap.mmap(-1, 2 * options.ranks * gradients * 4)
     context = multiprocessing.get_context("fork")
     barrier, results, reached = context.Barrier(options.ranks), context.Queue(), context.Value("q", 0, lock=False)
-    ranks = [context.Process(target=train, args=(rank, options, memory.name, barrier, results, reached), daemon=False)
+    ranks = [context.Process(target=train, args=(rank, options, memory, barrier, results, reached), daemon=False)
              for rank in range(options.ranks)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -314,8 +307,6 @@ def main() -> int:
                 one.join(10)
         if quota is not None:
             quota.close()
-        memory.close()
-        memory.unlink()
         if own_folder:
             shutil.rmtree(options.data, ignore_errors=True)
 

@@ -2,11 +2,11 @@
 
 import contextlib
 import dataclasses
+import mmap
 import multiprocessing
 import os
 import zlib
 from collections.abc import Iterator
-from multiprocessing import shared_memory
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -106,20 +106,17 @@ def _augment(images: Floats) -> Floats:
     return np.fft.irfft2(spectrum, s=(28, 28)).reshape(len(images), -1).astype(np.float32)
 
 
-def _work(recipe: Recipe, seed: int, name: str, pipe: Connection) -> None:
+def _work(recipe: Recipe, seed: int, memory: mmap.mmap, pipe: Connection) -> None:
     """A worker process: load the batches it is asked for into its slots of shared memory."""
-    memory = shared_memory.SharedMemory(name)
     size = recipe.batch * (PIXELS + 1)
     with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
         while True:
             number, slot = pipe.recv()
             images, labels = load_batch(recipe, number, seed)
-            place = np.ndarray((size,), np.float32, memory.buf, slot * size * 4)
+            place = np.ndarray((size,), np.float32, memory, slot * size * 4)
             place[: images.size] = images.reshape(-1)
             place[images.size:] = labels
-            del place
             pipe.send(slot)
-    memory.close()
 
 
 class Loader:
@@ -127,13 +124,14 @@ class Loader:
 
     def __init__(self, recipe: Recipe, batches: int, seed: int) -> None:
         self._recipe, self._batches, self._seed = recipe, batches, seed
-        self._workers: list[multiprocessing.Process] = []
+        self._workers: list[multiprocessing.process.BaseProcess] = []
         self._pipes: list[Connection] = []
-        self._memories: list[shared_memory.SharedMemory] = []
+        self._memories: list[mmap.mmap] = []
         for _ in range(recipe.workers):
-            memory = shared_memory.SharedMemory(create=True, size=recipe.prefetch * recipe.batch * (PIXELS + 1) * 4)
+            # without a name, it goes when the last process that has it goes
+            memory = mmap.mmap(-1, recipe.prefetch * recipe.batch * (PIXELS + 1) * 4)
             ours, theirs = multiprocessing.Pipe()
-            worker = multiprocessing.Process(target=_work, args=(recipe, seed, memory.name, theirs), daemon=True)
+            worker = multiprocessing.get_context("fork").Process(target=_work, args=(recipe, seed, memory, theirs), daemon=True)
             worker.start()
             theirs.close()
             self._workers.append(worker)
@@ -154,7 +152,7 @@ class Loader:
         size = self._recipe.batch * (PIXELS + 1)
         for number in range(self._batches):
             slot = self._pipes[number % workers].recv()
-            whole = np.ndarray((size,), np.float32, self._memories[number % workers].buf, slot * size * 4).copy()
+            whole = np.ndarray((size,), np.float32, self._memories[number % workers], slot * size * 4).copy()
             ahead = number + self._recipe.prefetch * workers
             if ahead < self._batches:
                 self._pipes[number % workers].send((ahead, slot))
@@ -162,12 +160,9 @@ class Loader:
             yield images, whole[images.size:].astype(np.int64)
 
     def close(self) -> None:
-        """End the workers and give their memory back."""
+        """End the workers."""
         for pipe in self._pipes:
             pipe.close()
         for worker in self._workers:
             worker.terminate()
             worker.join()
-        for memory in self._memories:
-            memory.close()
-            memory.unlink()
