@@ -25,7 +25,8 @@ def make(path: Path, size: int) -> None:
                 category, name = (("kernel", "gemm"), ("cpu_op", "aten::op"), ("cuda_runtime", "cudaLaunchKernel"))[place % 3]
                 one = {"ph": "X", "cat": category, "name": f"{name}_{place % 50}", "pid": 0, "tid": 7, "ts": begin, "dur": 700.0,
                        "args": {"External id": number, "device": 0, "stream": 7, "correlation": number - (category == "kernel"),
-                                "grid": [64, 1, 1], "block": [128, 1, 1], "registers per thread": 64, "est. achieved occupancy %": 50}}
+                                "grid": [64, 1, 1], "block": [128, 1, 1], "registers per thread": 64,
+                                "est. achieved occupancy %": 50}}
             text = ("" if number == 0 else ",\n") + json.dumps(one, indent=1)
             file.write(text)
             written += len(text)
@@ -41,7 +42,8 @@ def main() -> None:
             path = Path(folder) / "trace.json"
             make(path, size)
             began = time.monotonic()
-            process = subprocess.Popen([str(Path(sys.executable).parent / "pinchpoint"), "diagnose", str(path)], stdout=subprocess.DEVNULL)
+            command = [str(Path(sys.executable).parent / "pinchpoint"), "diagnose", str(path)]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             _, status, usage = os.wait4(process.pid, 0)
             print(f"{size / 1e6:>7.0f} MB{time.monotonic() - began:>9.2f}{usage.ru_maxrss / 1024:>9.0f}"
                   + (f"  status {status}" if status else ""))

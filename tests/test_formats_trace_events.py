@@ -147,6 +147,22 @@ def test_a_long_event_full_of_boundaries_is_read(tmp_path):
     assert time.monotonic() - began < 30
 
 
+HUGE = {
+    "a text that never ends, full of boundaries": b'{"traceEvents":[{"name":"' + b"},{" * 22_500_000,
+    "a list of things that are no JSON": b'{"traceEvents":[' + b'{"ph":x},' * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("data", HUGE.values(), ids=HUGE)
+def test_large_hostile_files_are_refused_in_bounded_time(tmp_path, data):
+    """Going through every boundary, or through every broken item, would take minutes."""
+    began = time.monotonic()
+    with pytest.raises(InputError, match="no profiler trace"):
+        read(tmp_path / "t", data)
+
+    assert time.monotonic() - began < 30
+
+
 def test_what_a_trace_says_of_itself_is_found_before_and_behind_its_events(tmp_path):
     """Old profilers write it first, new ones last, behind which more may follow."""
     events = json.dumps([kernel("a")]).encode()

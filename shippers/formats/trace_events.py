@@ -1,6 +1,5 @@
 """Events of a chrome trace, a few megabytes at a time, however large the file is."""
 
-import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,9 @@ from shippers.formats.trace_about import About
 _DECODE_BYTES = 4 << 20
 #: One event is never longer; what is, is no trace.
 _MOST_PENDING = 64 << 20
-_AFTER_BYTES = 1 << 16
+_AFTER_BYTES = _NEAR_BYTES = 1 << 16
+#: A file in which that many items are no event, and none is one, is not read to its end.
+_MOST_REJECTED = 100_000
 _BOUNDARY = re.compile(rb"\}\s*,\s*(?=\{)")
 # where an event begins, and hardly anything else does
 _EVENT_BOUNDARY = re.compile(rb'\}\s*,\s*(?=\{\s*"(?:ph|name|cat|pid|tid|ts|dur|id|bp|s|args)"\s*:)')
@@ -88,6 +89,8 @@ def read_events(path: Path, reading: Reading, about: About) -> Iterator[list[Eve
         yield events
         if parser.ended:
             break
+        if not seen and reading.rejected > _MOST_REJECTED:
+            raise InputError(f"{path}: the first {reading.rejected} items of its list are no events: this is no profiler trace")
     if not parser.ended:
         events = parser.take_rest(pending)
         seen += len(events)
@@ -247,17 +250,16 @@ class _Malformed(Exception):
 
 
 def _cuts(text: bytearray) -> Iterator[tuple[int, int]]:
-    """Boundaries to try, as end of one event and begin of the next: from the last one backwards, in growing strides."""
-    near = [(found.start() + 1, found.end()) for found in _BOUNDARY.finditer(text, max(len(text) - (1 << 16), 0))]
+    """Boundaries to try, as end of one event and begin of the next: the last ones, then from further and further before them."""
+    near = [(found.start() + 1, found.end()) for found in _BOUNDARY.finditer(text, max(len(text) - _NEAR_BYTES, 0))]
     yield from reversed(near[-4:])
     # four boundaries inside one event: it is a long one
-    found = [(one.start() + 1, one.end()) for one in _BOUNDARY.finditer(text)]
-    for stride in itertools.accumulate(itertools.repeat(2, 26), lambda place, by: place * by, initial=4):
-        if stride >= len(found):
-            break
-        yield found[-1 - stride]
-    if found:
-        yield found[0]
+    back = _NEAR_BYTES
+    while back < 2 * len(text):
+        found = _BOUNDARY.search(text, max(len(text) - back, 0))
+        if found:
+            yield found.start() + 1, found.end()
+        back *= 2
 
 
 def _mended(text: bytes) -> bytes:
