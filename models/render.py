@@ -37,7 +37,8 @@ def render_verdict(verdict: dict[str, Any], *, width: int = 80, color: bool = Fa
             f" incident {number} of {len(verdict['incidents'])}: {incident['id']} "
         lines += ["", _paint(title.center(width, "─"), _DIM, color), *render_incident(incident, width=width, color=color)]
     notes = [f"{one['path']}: {note}" for one in verdict["inputs"] for note in one["notes"]]
-    rejected = [f"{one['path']}: {one['rejected']} records could not be read" for one in verdict["inputs"] if one["rejected"]]
+    rejected = [f"{one['path']}: {one['rejected']} records could not be read; --rejected FILE keeps them"
+                for one in verdict["inputs"] if one["rejected"]]
     for note in (*notes, *rejected):
         lines += ["", *_wrap(f"note: {note}", width)]
     return "\n".join(lines)

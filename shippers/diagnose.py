@@ -30,9 +30,11 @@ _GATE = 3
 @click.option("--graph", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Who depends on whom, as JSON.")
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="How to print the answer.")
+@click.option("--rejected", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Keep what could not be read, each with the reason, in this file.")
 @click.option("--fail-on", type=click.Choice(["slow"]), help="Exit with 3 when the verdict is this, for use as a gate.")
 def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str | None, symptom: str | None, graph: Path | None,
-             output_format: str, fail_on: str | None) -> None:
+             output_format: str, rejected: Path | None, fail_on: str | None) -> None:
     """Say why the recorded workload is slow.
 
     PATH is a file, a folder or - for standard input: profiler traces of PyTorch, or records as NDJSON. The format is found by
@@ -43,7 +45,7 @@ def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str
       pinchpoint diagnose trace.json.gz
     """
     with tempfile.TemporaryDirectory(prefix="pinchpoint-") as folder, progress("Reading and analysing"):
-        inputs = ship(paths, reader, folder)
+        inputs = ship(paths, reader, folder, rejected)
         answer = analysis("run")(folder, None, config)
     answer["inputs"] = inputs
     for one in inputs:
@@ -74,8 +76,15 @@ def analysis(name: str) -> Any:
     return next(iter(found)).load()
 
 
-def ship(paths: tuple[str, ...], reader: str | None, lake: str) -> list[dict[str, Any]]:
-    """Bring inputs into a lake; says of each file what was read of it, and of one that cannot be read why."""
+def ship(paths: tuple[str, ...], reader: str | None, lake: str, rejected: Path | None) -> list[dict[str, Any]]:
+    """Bring inputs into a lake; says of each file what was read of it, and of one that cannot be read why.
+
+    Args:
+        paths: files, folders, `-`.
+        reader: name of their format; None looks inside.
+        lake: where the records go.
+        rejected: where items that cannot be read are set aside; None only counts them.
+    """
     from shippers.formats import open_input
 
     store = open_store(lake)
@@ -83,7 +92,7 @@ def ship(paths: tuple[str, ...], reader: str | None, lake: str) -> list[dict[str
     for number, (shown, file) in enumerate(_files(paths)):
         reading = None
         try:
-            reading = open_input(file, reader)
+            reading = open_input(file, reader, rejected)
             for place, (kind, batch) in enumerate(reading):
                 store.append(kind, batch, f"input-{number}-{place}")
         except InputError as error:

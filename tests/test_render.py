@@ -30,7 +30,7 @@ def test_it_says_what_counts_in_this_order():
     places = [text.index(word) for word in ("SLOW", "single_process_loading", "why", "do  ", "saves", "evidence", "note")]
 
     assert places == sorted(places)
-    assert "2 records could not be read" in text
+    assert "2 records could not be read; --rejected FILE" in text
 
 
 def test_colours_only_where_asked_for():
