@@ -54,6 +54,18 @@ def _paths(value: Any, folder: Path) -> tuple[Path, ...]:
     return tuple(folder / Path(path).expanduser() for path in value)
 
 
+def _path(value: Any, folder: Path) -> Path:
+    if not isinstance(value, str) or not value:
+        raise _BadValueError(f"expected a path, got {value!r}")
+    return folder / Path(value).expanduser()
+
+
+def _text(value: Any, _: Path) -> str:
+    if not isinstance(value, str) or not value:
+        raise _BadValueError(f"expected a text, got {value!r}")
+    return value
+
+
 def _days(value: Any, folder: Path) -> Mapping[str, float]:
     if not isinstance(value, dict):
         raise _BadValueError(f"expected a table of kinds of record and days, got {value!r}")
@@ -88,6 +100,17 @@ class Causes:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Elasticsearch:
+    """How to get into the Elasticsearch that `--store https://…` names; the environment, `PINCHPOINT_ES_…`, counts first."""
+
+    api_key_file: Path | None = _setting(None, "file that holds an API key in one line", _path)
+    username: str | None = _setting(None, "user, where there is no API key", _text)
+    password_file: Path | None = _setting(None, "file that holds the password of the user in one line", _path)
+    ca_file: Path | None = _setting(None, "certificate of the authority that signed the server's, PEM", _path)
+    ca_fingerprint: str | None = _setting(None, "SHA-256 fingerprint of that certificate, in the place of the file", _text)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Retention:
     """How long a store keeps records."""
 
@@ -108,13 +131,14 @@ class Config:
     store: str | None = _setting(None, "where records are kept; a relative path starts at the folder of this file", _store_url)
     analysis: Analysis = dataclasses.field(default_factory=Analysis)
     causes: Causes = dataclasses.field(default_factory=Causes)
+    elasticsearch: Elasticsearch = dataclasses.field(default_factory=Elasticsearch)
     retention: Retention = dataclasses.field(default_factory=Retention)
     watch: Watch = dataclasses.field(default_factory=Watch)
     source: Path | None = None
     """The file that was read; None when there is none. No setting."""
 
 
-SECTIONS: dict[str, type] = {"analysis": Analysis, "causes": Causes, "retention": Retention, "watch": Watch}
+SECTIONS: dict[str, type] = {"analysis": Analysis, "causes": Causes, "elasticsearch": Elasticsearch, "retention": Retention, "watch": Watch}
 
 
 def default_url() -> str:

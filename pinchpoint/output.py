@@ -60,7 +60,12 @@ def _load_config(ctx: click.Context, parameter: click.Parameter, value: str | No
 
     from pinchpoint import config
 
-    return config.load(None if value is None else Path(value))
+    if value is None:
+        return config.load()
+    loaded = config.load(Path(value))
+    # a store that is opened deeper down, or in a process that is started, reads the same settings
+    os.environ["PINCHPOINT_CONFIG"] = str(Path(value).absolute())
+    return loaded
 
 
 def _store_url(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str:

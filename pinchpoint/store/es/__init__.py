@@ -1,0 +1,1 @@
+"""What the Elasticsearch store is made of: names, connection, templates, documents, reading, writing."""
