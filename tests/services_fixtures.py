@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,8 +21,18 @@ from services.servers import ElasticsearchServer, S3Server, Server, ToxiproxySer
 # read once: the tests' own environment has no variable of ours
 REQUIRED = os.environ.get("PINCHPOINT_REQUIRE_SERVICES") == "1"
 
+START_TIMEOUT_S = 300
+"""A test that starts servers may have to fetch them, on a machine that others keep busy."""
+
 VERSIONS = ("9.2.0", "8.19.5")
 """The versions of Elasticsearch that we answer for."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests against services the time that starting these takes."""
+    for item in items:
+        if item.get_closest_marker("service") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(START_TIMEOUT_S))
 
 
 def unavailable(what: str, reason: object) -> NoReturn:
@@ -90,6 +101,19 @@ def secure_elasticsearch(service_pool: Pool) -> ElasticsearchServer:
 def s3(service_pool: Pool) -> S3Server:
     """Object storage; clients find it by the variables in `s3.environment`."""
     return service_pool.get("s3")
+
+
+@pytest.fixture
+def s3_bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The `s3://` URL of an empty bucket, with the environment set by which pyarrow reaches it."""
+    import pyarrow.fs as pafs
+
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"test-{uuid.uuid4()}"
+    storage, _ = pafs.FileSystem.from_uri(f"s3://{bucket}?allow_bucket_creation=true")
+    storage.create_dir(bucket)
+    return f"s3://{bucket}"
 
 
 @pytest.fixture(scope="session")

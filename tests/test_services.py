@@ -1,14 +1,18 @@
 """The servers that tests talk to are real: they answer, refuse, keep and store."""
 
+import contextlib
 import json
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pyarrow.fs as pafs
 import pytest
+import services_fixtures
 from elastic_transport import TlsError
 from elasticsearch import ApiError, AuthenticationException, Elasticsearch, UnsupportedProductError
 from services import servers
@@ -96,25 +100,46 @@ def test_a_server_that_does_not_start_leaves_nothing_behind(start_elasticsearch,
     with pytest.raises(servers.StartFailed, match=r"no\.such\.setting"):
         start_elasticsearch(**{"no.such.setting": 1})
 
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True)
-    assert left.stdout == ""
+    assert _processes(str(tmp_path)) == []
+
+
+def _processes(part):
+    """Command lines with this part in them, of all processes."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            lines.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in lines if part in line]
 
 
 @service
-def test_object_storage_keeps_an_object(s3, monkeypatch):
-    """A file is written and read by way of the environment alone, and a wrong secret is refused."""
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
-    bucket = f"test-{uuid.uuid4()}"
-    storage = pafs.S3FileSystem(allow_bucket_creation=True)
-    storage.create_dir(bucket)
+def test_a_start_that_is_broken_off_leaves_nothing_behind(tmp_path, elasticsearch):
+    """Whoever ends the script ends the server that it was starting."""
+    script = subprocess.Popen([servers.SCRIPTS / "es-start.sh", "9.2.0", tmp_path / "es", "0"], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "es" / "pid").exists():  # the server writes it before it takes requests
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    script.terminate()
+    script.wait(timeout=30)
+
+    while _processes(str(tmp_path)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@service
+def test_object_storage_keeps_an_object(s3_bucket, monkeypatch):
+    """A file is written and read with what the environment says, and a wrong secret is refused."""
+    storage, bucket = pafs.FileSystem.from_uri(s3_bucket)
     with storage.open_output_stream(f"{bucket}/folder/file") as stream:
         stream.write(b"kept")
 
     with storage.open_input_stream(f"{bucket}/folder/file") as stream:
         assert stream.read() == b"kept"
-    with pytest.raises(OSError, match=r"SIGNATURE|Signature|ACCESS_DENIED"):
-        pafs.S3FileSystem(access_key=s3.access_key, secret_key="wrong").get_file_info(f"{bucket}/folder/file")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        pafs.FileSystem.from_uri(s3_bucket)[0].get_file_info(f"{bucket}/folder/file")
 
 
 @service
@@ -164,3 +189,12 @@ def test_what_a_machine_lacks_is_said(tmp_path, monkeypatch):
 
     with pytest.raises(servers.Unavailable, match=r"^Go \(go\) is not on PATH$"):
         servers.S3Server(tmp_path / "s3").start()
+
+
+@pytest.mark.parametrize(("required", "outcome"), [(False, pytest.skip.Exception), (True, pytest.fail.Exception)])
+def test_a_server_that_cannot_be_had_skips_or_fails(monkeypatch, required, outcome):
+    """Both say the reason; which of them is for the environment to decide."""
+    monkeypatch.setattr(services_fixtures, "REQUIRED", required)
+
+    with pytest.raises(outcome, match="no JDK"):
+        services_fixtures.unavailable("Elasticsearch", "no JDK")

@@ -161,10 +161,7 @@ class ToxiproxyServer(Server):
 
 
 def make(name: str, folder: Path) -> Server:
-    """The server of this name, not started.
-
-    Raises: ValueError for a name that is none of `NAMES`.
-    """
+    """The server of one of `NAMES`, not started."""
     kind, _, rest = name.partition("-")
     if kind == "elasticsearch":
         version, _, secure = rest.partition("-")
