@@ -52,7 +52,7 @@ export ES_JAVA_HOME
   if [ ! -d "$home" ]; then
     command -v mvn > /dev/null || lacks "Maven (mvn) is not on PATH"
     repo=${MAVEN_REPO:-$HOME/.m2/repository}
-    mvn -q -B dependency:get -Dtransitive=false -Dmaven.repo.local="$repo" \
+    mvn -q -B -Dstyle.color=never dependency:get -Dtransitive=false -Dmaven.repo.local="$repo" \
       -Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:"$version":zip > "$cache/mvn.log" 2>&1 \
       || lacks "Maven cannot fetch Elasticsearch $version: $(grep -m1 ERROR "$cache/mvn.log")"
     rm -rf "$cache/part"
