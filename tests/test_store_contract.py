@@ -1,4 +1,4 @@
-"""What every store keeps: memory, the lake on a disk and the lake on object storage; Elasticsearch will join."""
+"""What every store keeps: memory, the lake on a disk and the lake on object storage, also a real S3 server; Elasticsearch will join."""
 
 import itertools
 import math
@@ -42,9 +42,11 @@ def objects(folder: Path) -> Store:
 STORES: dict[str, Callable[[Path], Store]] = {"memory": memory, "lake": lake, "objects": objects}
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[*STORES, pytest.param("s3", marks=pytest.mark.service)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store of each kind."""
+    if request.param == "s3":
+        return open_store(request.getfixturevalue("s3_bucket"))
     return STORES[request.param](tmp_path / "store")
 
 
