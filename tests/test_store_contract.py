@@ -19,6 +19,7 @@ from pinchpoint.errors import IncidentNotFound, RecordError, StoreError, UsageEr
 from pinchpoint.store import IncidentFilter, Split, Store, open_store
 from pinchpoint.store.files import ObjectFiles
 from pinchpoint.store.lake import LakeStore
+from services_fixtures import VERSIONS
 
 T0 = 1_767_225_600 * NS  # 2026-01-01T00:00:00Z, the start of an hour
 HOUR = 3600 * NS
@@ -42,11 +43,13 @@ def objects(folder: Path) -> Store:
 STORES: dict[str, Callable[[Path], Store]] = {"memory": memory, "lake": lake, "objects": objects}
 
 
-@pytest.fixture(params=[*STORES, pytest.param("s3", marks=pytest.mark.service)])
+@pytest.fixture(params=[*STORES, *(pytest.param(name, marks=pytest.mark.service) for name in ("s3", *VERSIONS))])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty store of each kind."""
+    """An empty store of each kind; those of Elasticsearch go by the version of the server."""
     if request.param == "s3":
         return open_store(request.getfixturevalue("s3_bucket"))
+    if request.param in VERSIONS:
+        return request.getfixturevalue("elastic_store")(request.param)
     return STORES[request.param](tmp_path / "store")
 
 
