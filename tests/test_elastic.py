@@ -13,15 +13,18 @@ from test_store_contract import T0, incident, rows, steps, times
 from pinchpoint import fields, records
 from pinchpoint.clock import SYSTEM_CLOCK, HeldClock
 from pinchpoint.config import Config
+from pinchpoint.delivery.counters import Ledger
 from pinchpoint.errors import DeliveryRefused, StoreError, UsageError
 from pinchpoint.store import IncidentFilter, open_store
 from pinchpoint.store.elastic import ElasticStore
 from pinchpoint.store.es import export, names
 from pinchpoint.store.es.address import Access, Address
 from pinchpoint.store.es.columns import decode
+from pinchpoint.store.es.deleting import delete, refresh
 from pinchpoint.store.es.documents import encode
 from pinchpoint.store.es.door import Door
 from pinchpoint.store.es.templates import install
+from pinchpoint.store.es.writing import delivery_files
 from pinchpoint.store.incoming import prepare
 
 service = pytest.mark.service
@@ -204,17 +207,36 @@ def test_without_templates_nothing_is_written(elastic_store: Make):
 
 
 @service
-def test_a_stream_that_is_read_only_says_how_to_open_it(elastic_store: Make):
+def test_an_index_that_is_read_only_says_how_to_open_it(elastic_store: Make):
     """The block that Elasticsearch sets when a disk is full, and that people set by hand."""
     store = elastic_store()
-    store.append("event", records.batch("event", {"@timestamp": [T0], "event.id": ["a"]}), "s1")
-    stream = names.stream("event", namespace(store))
-    store.door.call("PUT", f"/{stream}/_settings", {"index.blocks.write": True})
+    index = names.stream("finding", namespace(store))
+    store.door.call("PUT", f"/{index}/_settings", {"index.blocks.write": True})
     try:
         with pytest.raises(DeliveryRefused, match=r"read-only.*index.blocks.write"):
-            store.append("event", records.batch("event", {"@timestamp": [T0], "event.id": ["b"]}), "s2")
+            store.append("finding", records.batch("finding", {"@timestamp": [T0], "event.id": ["b"]}), "s2")
+    finally:
+        store.door.call("PUT", f"/{index}/_settings", {"index.blocks.write": None})
+
+
+@service
+def test_what_a_read_only_stream_keeps_aside_is_counted(elastic_store: Make):
+    """A server with a failure store answers 201 to what its stream cannot take: it is counted, and can be read there."""
+    store = elastic_store()
+    stream = names.stream("event", namespace(store))
+    store.append("event", records.batch("event", {"@timestamp": [T0], "event.id": ["a"]}), "s1")
+    store.door.call("PUT", f"/{stream}/_settings", {"index.blocks.write": True})
+    try:
+        store.append("event", records.batch("event", {"@timestamp": [T0], "event.id": ["b"]}), "s2")
+        counts = Ledger(delivery_files(store.door.server, namespace(store))[0]).read()
+        refresh(store.door, f"{stream}::failures")
+        failures = store.door.call("POST", f"/{stream}::failures/_search")["hits"]["hits"]
+
+        assert counts["failure_store"].number == 1
+        assert [hit["_source"]["error"]["type"] for hit in failures] == ["cluster_block_exception"]
     finally:
         store.door.call("PUT", f"/{stream}/_settings", {"index.blocks.write": None})
+        delete(store.door, f"{stream}::failures", {"match_all": {}}, SYSTEM_CLOCK)
 
 
 @service
