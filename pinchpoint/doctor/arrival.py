@@ -40,7 +40,7 @@ def _shipped(shipped: Mapping[str, Newest], now_ns: int) -> Iterator[Check]:
     for kind, one in ahead.items():
         where = f"the clock of {one.host}" if one.host else "the clock of a host that ships"
         yield Check("clock", "fault", f"the newest {kind} is {span((one.time_ns - now_ns) / NS)} ahead of here: {where} is fast, or that "
-                    "of this machine slow.", next_step="set both clocks by NTP: timedatectl; records of the future hide what comes before them")
+                    "of this machine slow.", next_step="set both clocks by NTP: timedatectl")
     last_ns = max(min(one.time_ns, now_ns) for one in shipped.values())
     by_kind = ", ".join(f"{kind} {ago(one.time_ns, now_ns)}" for kind, one in shipped.items())
     lacking = [kind for kind in fields.SHIPPED if kind not in shipped]

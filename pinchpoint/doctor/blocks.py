@@ -56,8 +56,7 @@ def cluster(reached: Reached) -> Iterator[Check]:
 
 def _disks(reached: Reached) -> Iterator[Check]:
     found = reached.door.call("GET", "/_nodes/stats/fs", filter_path="nodes.*.name,nodes.*.fs.total", timeout_s=TIMEOUT_S)
-    given = reached.door.call("GET", "/_cluster/settings", include_defaults="true", flat_settings="true",
-                              filter_path=f"*.{_DISK}*", timeout_s=TIMEOUT_S)
+    given = reached.door.call("GET", "/_cluster/settings", include_defaults="true", flat_settings="true", timeout_s=TIMEOUT_S)
     settings = {name: value for part in ("defaults", "persistent", "transient") for name, value in given.get(part, {}).items()}
     lowest, tight = 1.0, False
     for node in found.get("nodes", {}).values():
@@ -103,8 +102,8 @@ def _ratio(text: str) -> float | None:
 
 
 def _bytes(text: str) -> float | None:
-    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    number = text.rstrip("bBkKmMgGtTpP")
     try:
-        return float(number) * _UNITS[text[len(number):]]
+        return float(number) * _UNITS[text[len(number):].lower()]
     except (ValueError, KeyError):  # -1: none
         return None

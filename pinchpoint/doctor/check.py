@@ -45,7 +45,7 @@ def span(seconds: float) -> str:
     ('12 s', '2 h', '2 days')
     """
     for length_s, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * length_s:
+        if round(seconds) >= 2 * length_s:
             return f"{seconds / length_s:.0f} {unit}"
     return f"{seconds:.0f} s"
 

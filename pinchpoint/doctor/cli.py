@@ -1,5 +1,6 @@
 """The command `doctor`."""
 
+import collections
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -82,9 +83,8 @@ def _wrapped(text: str, mark: str, width: int) -> list[str]:
 
 def _summary(checks: Sequence[Check]) -> str:
     """How many of what, worst first."""
-    counts = {state: sum(check.state == state for check in checks) for state in STATES}
-    said = [f"{number} {noun}{'s' if number != 1 else ''}" for state, noun in (("fault", "fault"), ("warning", "warning"))
-            if (number := counts[state])]
+    counts = collections.Counter(check.state for check in checks)
+    said = [f"{counts[state]} {state}{'s' if counts[state] != 1 else ''}" for state in STATES[:2] if counts[state]]
     if counts["unknown"]:
         said.append(f"{counts['unknown']} could not be looked at")
     return ", ".join(said) + "." if said else "Everything is as it should be."

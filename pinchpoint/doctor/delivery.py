@@ -1,11 +1,12 @@
 """What became of the documents that this host sent: the counts of its writers, and what the server would not take."""
 
 import collections
+import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pinchpoint.clock import NS, SYSTEM_CLOCK, parse_time
 from pinchpoint.delivery.counters import MEANINGS, Count, Ledger
@@ -17,6 +18,7 @@ _DAY_NS = 86400 * NS
 #: What was counted here is not where it should be; everything else was sent again and arrived.
 _LOSING = ("rejected", "failure_store", "refused", "dead_letter_full")
 _TAIL_BYTES = 1 << 20
+_PARTICULAR = re.compile(r"'[^']*'|\d+")
 
 
 def ledger(path: Path, now_ns: int) -> Iterator[Check]:
@@ -34,7 +36,8 @@ def ledger(path: Path, now_ns: int) -> Iterator[Check]:
     for name, count in faults.items():
         meaning, remedy = MEANINGS[name]
         details = (f"last: {count.detail}",) if count.detail else ()
-        yield Check(f"deliveries: {name}", _state(name, count, now_ns), f"{count.number:,} {meaning}{_when(count, now_ns)}.", details, remedy)
+        says = f"{count.number:,} {meaning}{_when(count, now_ns)}."
+        yield Check(f"deliveries: {name}", _state(name, count, now_ns), says, details, remedy)
 
 
 def _state(name: str, count: Count, now_ns: int) -> State:
@@ -61,11 +64,12 @@ def dead_letters(path: Path) -> Iterator[Check]:
     """Documents that were set aside, and whether more could be."""
     count = DeadLetters(path, SYSTEM_CLOCK).count()
     if count:
-        reasons = collections.Counter(f"{one.get('error.type')}: {' '.join(str(one.get('error.reason')).split())[:160]}"
-                                      for one in _newest(path))
+        reasons = list(_newest(path))
+        numbers = collections.Counter(map(_kind, reasons))
+        example = {_kind(reason): reason for reason in reasons}
         yield Check("dead letters", "fault", f"{count:,} document{'s' if count != 1 else ''} that the server will never take "
                     f"{'are' if count != 1 else 'is'} kept in {path}.",
-                    some([f"{number} × {reason}" for reason, number in reasons.most_common()]),
+                    some([f"{number} × {example[kind]}" for kind, number in numbers.most_common()]),
                     "read the file: the reason stands beside each document. Mend what it says, then delete the file")
     disk = room(path.parent)
     if disk.is_full or not disk.writable:
@@ -75,16 +79,18 @@ def dead_letters(path: Path) -> Iterator[Check]:
         yield Check("dead letters", "ok", "none.")
 
 
-def _newest(path: Path) -> Iterator[dict[str, Any]]:
-    """The documents of the last part of the file: of one that grew for months, the whole would take minutes."""
+def _newest(path: Path) -> Iterator[str]:
+    """Why the documents of the last part of the file were refused: of one that grew for months, the whole would take minutes."""
     with path.open("rb") as file:
         start = max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0)
         file.seek(start)
         lines = file.read().split(b"\n")
     for line in lines[1 if start else 0:]:
-        try:
+        with contextlib.suppress(ValueError, RecursionError, TypeError, LookupError):
             one = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(one, dict):
-            yield one
+            yield f"{one['error.type']}: {' '.join(str(one['error.reason']).split())[:200]}"
+
+
+def _kind(reason: str) -> str:
+    """A reason without the ids and positions that make each one different."""
+    return _PARTICULAR.sub("…", reason)

@@ -17,6 +17,7 @@ from pinchpoint.doctor.privileges import privileges
 from pinchpoint.doctor.server import TIMEOUT_S, Reached
 from pinchpoint.store.es import names
 from pinchpoint.store.es.address import Address
+from pinchpoint.store.es.deleting import refresh
 from pinchpoint.store.es.documents import TIME_NS
 from pinchpoint.store.es.writing import delivery_files
 
@@ -52,6 +53,7 @@ def _arrival(reached: Reached, subject: Subject) -> Iterator[Check]:
 
 def _newest(reached: Reached, kind: str) -> Newest | None:
     target = names.stream(kind, reached.namespace) + (f",{names.LATE_METRICS}-{reached.namespace}" if kind == "metric" else "")
+    refresh(reached.door, target)  # else an index that nobody searched for half a minute hides what is new
     answer: dict[str, Any] = reached.door.call(
         "POST", f"/{target}/_search", {"size": 1, "_source": ["@timestamp", TIME_NS, "host.name"], "track_total_hits": False,
                                        "sort": [{"@timestamp": {"order": "desc", "unmapped_type": "date_nanos"}}]},

@@ -26,6 +26,7 @@ LANDING = "_landing"
 """Where light writers leave records until the analysis brings them in."""
 
 _MANY_WAITING = 10_000
+_ROOM = "make room there, or keep less: [retention] in the settings"
 
 
 def reach(url: str) -> tuple[Files | None, list[Check]]:
@@ -53,10 +54,10 @@ def _folder(files: LocalFiles, kinds: list[str]) -> Iterator[Check]:
         yield Check("lake", "fault", f"{root} may not be written to: nothing can be shipped or analysed.",
                     next_step="give this user the right to write there, or name another folder: --store PATH")
     elif disk.is_full:
-        yield Check("lake", "fault", f"the disk of {root} is full, {disk}.", next_step="make room there, or keep less: [retention] in the settings")
+        yield Check("lake", "fault", f"the disk of {root} is full, {disk}.", next_step=_ROOM)
     elif disk.is_filling:
         yield Check("lake", "warning", f"the disk of {root} is almost full, {disk}.",
-                    next_step="make room there, or keep less: [retention] in the settings")
+                    next_step=_ROOM)
     else:
         yield Check("lake", "ok", f"{root} is writable, {disk}; it holds {', '.join(kinds) or 'nothing yet'}.")
 
@@ -84,9 +85,11 @@ def _landing(files: Files) -> Iterator[Check]:
     waiting = [entry for folder in _walk(files, LANDING) for entry in files.files(folder)]
     if not waiting:
         return
-    state = "warning" if len(waiting) > _MANY_WAITING else "ok"
-    yield Check("landing", state, f"{len(waiting):,} files of light writers ({size(sum(one.size for one in waiting))}) wait to be brought in.",
-                next_step="pinchpoint analyze" if state == "warning" else None)
+    says = f"{len(waiting):,} files of light writers ({size(sum(one.size for one in waiting))}) wait to be brought in."
+    if len(waiting) > _MANY_WAITING:
+        yield Check("landing", "warning", says, next_step="pinchpoint analyze")
+    else:
+        yield Check("landing", "ok", says)
 
 
 def _walk(files: Files, folder: str) -> Iterator[str]:
