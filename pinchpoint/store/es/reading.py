@@ -12,16 +12,13 @@ from pinchpoint.clock import Clock
 from pinchpoint.store.base import SetAside, Split
 from pinchpoint.store.es import names
 from pinchpoint.store.es.columns import decode, source_fields
+from pinchpoint.store.es.counting import by_time
 from pinchpoint.store.es.deleting import refresh
 from pinchpoint.store.es.documents import SEGMENT, TIME_NS, time_texts
 from pinchpoint.store.es.door import Door
 from pinchpoint.store.es.export import Hit, export
 from pinchpoint.store.incoming import times_of
 from pinchpoint.store.repeats import Integers, first_of_each
-from pinchpoint.store.slices import cut
-
-_MS = 1_000_000
-_MOST_BUCKETS = 10_000
 
 
 class Reader:
@@ -37,33 +34,14 @@ class Reader:
         own = names.stream(kind, self._namespace)
         return f"{own},{names.LATE_METRICS}-{self._namespace}" if kind == "metric" else own
 
-    def splits(self, kind: str, start: int | None, end: int | None, align_s: float, most: int) -> list[Split]:
-        """As `Store.splits`."""
-        # cut refuses an align that is no length; buckets are as long as slices are aligned, if milliseconds can say that
-        align_ns = round(align_s * 1e9)
-        bucket_ns = align_ns if align_ns > 0 and align_ns % _MS == 0 else _MS
+    def count(self, kind: str, start: int | None, end: int | None, bucket_ns: int) -> tuple[Integers, Integers]:
+        """How many records lie in which buckets of time: the buckets' numbers since 1970, and the counts; repeated records count."""
         refresh(self._door, self.target(kind))
-        buckets, counts = self._buckets(kind, start, end, bucket_ns)
-        if (start is None or start < 0):
+        buckets, counts = by_time(self._door, self.target(kind), _between(kind, start, end), "@timestamp", bucket_ns)
+        if start is None or start < 0:
             early = self._early(kind, start, 0 if end is None else min(end, 0))
             buckets, counts = np.append(buckets, early // bucket_ns), np.append(counts, np.ones(len(early), np.int64))
-        return cut(kind, buckets, counts, bucket_ns, start=start, end=end, align_s=align_s, records=most)
-
-    def _buckets(self, kind: str, start: int | None, end: int | None, bucket_ns: int) -> tuple[Integers, Integers]:
-        sources = [{"bucket": {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{bucket_ns // _MS}ms"}}}]
-        composite: dict[str, Any] = {"size": _MOST_BUCKETS, "sources": sources}
-        body = {"size": 0, "track_total_hits": False, "query": _between(kind, start, end), "aggs": {"times": {"composite": composite}}}
-        buckets: list[int] = []
-        counts: list[int] = []
-        while True:
-            answer = self._door.call("POST", f"/{self.target(kind)}/_search", body, ignore_unavailable="true",
-                                     allow_partial_search_results="false")
-            found = answer.get("aggregations", {}).get("times", {})
-            buckets += [one["key"]["bucket"] * _MS // bucket_ns for one in found.get("buckets", ())]
-            counts += [one["doc_count"] for one in found.get("buckets", ())]
-            if "after_key" not in found:
-                return np.array(buckets, np.int64), np.array(counts, np.int64)
-            composite["after"] = found["after_key"]
+        return buckets, counts
 
     def _early(self, kind: str, start: int | None, end: int) -> Integers:
         """Times (UTC ns) of the records from before 1970."""

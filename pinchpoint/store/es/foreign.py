@@ -1,0 +1,132 @@
+"""Read what others shipped into the same cluster: logs, metrics, spans, events and steps that are no documents of ours."""
+
+import functools
+import threading
+import urllib.parse
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pinchpoint import fields, records
+from pinchpoint.clock import Clock
+from pinchpoint.errors import StoreError
+from pinchpoint.store.base import SetAside, Split
+from pinchpoint.store.es import foreign_files, names
+from pinchpoint.store.es.address import Address
+from pinchpoint.store.es.counting import by_time
+from pinchpoint.store.es.documents import time_texts
+from pinchpoint.store.es.door import Door
+from pinchpoint.store.es.export import Hit, export
+from pinchpoint.store.es.foreign_decoding import Misfit, decode
+from pinchpoint.store.es.foreign_entries import Query
+from pinchpoint.store.incoming import times_of
+from pinchpoint.store.repeats import Integers
+
+#: So many documents that are no records are told apart, of each reason; more are only known to be more.
+_MOST_ASIDE = 10_000
+_LAST_NS = 2**63 - 1
+
+#: What pinchpoint itself wrote, under any namespace: a pattern such as `metrics-*` finds that too, and it is read as what it is.
+_OWN = [*(f"*{name}-*" for name in names.ALL_STREAMS), *(f"{name}-*" for name in names.ALL_INDICES)]
+
+
+@functools.lru_cache(16)
+def foreign(door: Door, address: Address, clock: Clock) -> "ForeignReader":
+    """The one reader of an address in a process: what it set aside is asked for by another opening of the store."""
+    return ForeignReader(door, address, clock)
+
+
+class ForeignReader:
+    """Reads documents of others as records, by mappings.
+
+    An `event.id` is the document's index and `_id`. Times are from 1970 to 2262, as records have them; other documents are not read.
+    """
+
+    def __init__(self, door: Door, address: Address, clock: Clock) -> None:
+        """Raises: MappingFileError."""
+        self._door, self._clock = door, clock
+        self._patterns = address.indices
+        self._target = urllib.parse.quote(",".join(address.indices), safe=",*:-")
+        self._entries = foreign_files.load(address.mapping)
+        self._lock = threading.Lock()
+        self._aside: dict[tuple[str, str], set[str]] = {}
+        self._checked = False
+        self._empty: list[str] = []
+
+    def count(self, kind: str, start: int | None, end: int | None, bucket_ns: int) -> tuple[Integers, Integers]:
+        """How many documents may be records of a kind in which buckets of time: their numbers since 1970, and the counts.
+
+        Raises: StoreError when no pattern matches anything, or a time is no date.
+        """
+        self._check()
+        parts = [by_time(self._door, self._target, self._query(kind, time, start, end), time, bucket_ns)
+                 for time in self._entries.times(kind)]
+        empty = np.zeros(0, np.int64)
+        return np.concatenate([empty, *(buckets for buckets, _ in parts)]), np.concatenate([empty, *(counts for _, counts in parts)])
+
+    def read(self, split: Split, columns: Sequence[str]) -> pa.Table:
+        """The records of a slice with some columns, in no order."""
+        wanted = list(dict.fromkeys([*columns, "@timestamp"]))
+        search = {"_source": False, "fields": [
+            *({"field": time, "format": "strict_date_optional_time_nanos"} for time in self._entries.times(split.kind)),
+            *(name for name in self._entries.asked(split.kind, wanted) if name not in self._entries.times(split.kind))]}
+
+        def use(hits: Sequence[Hit]) -> pa.Table:
+            table, wrong = decode(self._entries, split.kind, wanted, hits)
+            self._set_aside(wrong)
+            return table
+
+        queries = [self._query(split.kind, time, split.start, split.end) for time in self._entries.times(split.kind)]
+        if not queries or split.end <= 0:
+            return records.schema(split.kind, columns).empty_table()
+        pages = export(self._door, self._target, {**search, "query": {"bool": {"should": queries, "minimum_should_match": 1}}}, use,
+                       self._clock, named=True)
+        table = pa.concat_tables([records.schema(split.kind, wanted).empty_table(), *pages])
+        times = times_of(table)
+        # of a document that fits two entries, the time that counts may be another than the one it was found by
+        inside = (times >= split.start) & (times < split.end)
+        return (table if inside.all() else table.filter(pa.array(inside))).select(list(columns))
+
+    def set_aside(self) -> list[SetAside]:
+        """What was read and is no record, and patterns that find nothing."""
+        with self._lock:
+            return ([SetAside(pattern, f"matches no index, data stream or alias of {self._door.server}", 0) for pattern in self._empty]
+                    + [SetAside(index, f"{reason}; one is {min(ids)}", len(ids)) for (index, reason), ids in sorted(self._aside.items())])
+
+    def _set_aside(self, wrong: Sequence[Misfit]) -> None:
+        with self._lock:
+            for index, reason, identity in wrong:
+                ids = self._aside.setdefault((index, reason), set())
+                if len(ids) < _MOST_ASIDE:
+                    ids.add(identity)
+
+    def _query(self, kind: str, time: str, start: int | None, end: int | None) -> Query:
+        first, last = time_texts([max(start or 0, 0), max(_LAST_NS if end is None else end, 0)])
+        query = self._entries.query(kind, time, {"gte": first, "lt": last})
+        query["bool"]["must_not"] = [{"wildcard": {"_index": {"value": pattern}}} for pattern in _OWN]
+        return query
+
+    def _check(self) -> None:
+        """Look once whether the patterns find anything, and whether times are dates."""
+        with self._lock:
+            if self._checked:
+                return
+            including = [pattern for pattern in self._patterns if not pattern.startswith("-")]
+            self._empty = [pattern for pattern in including
+                           if not self._capabilities(urllib.parse.quote(pattern, safe="*:"), "_none_").get("indices")]
+            if len(self._empty) == len(including):
+                raise StoreError(f"no index, data stream or alias of {self._door.server} matches {', '.join(including)}: "
+                                 "look what there is with GET /_resolve/index/*")
+            times = sorted({time for kind in fields.SHIPPED for time in self._entries.times(kind)})
+            found = self._capabilities(self._target, ",".join(times))
+            for time, types in found.get("fields", {}).items():
+                for name, of in types.items():
+                    if name not in ("date", "date_nanos"):
+                        where = of.get("indices") or found.get("indices") or []
+                        raise StoreError(f"{time} is mapped as {name}, not as date, in {', '.join(where[:3])}: leave "
+                                         f"{'it' if len(where) == 1 else 'them'} out with a narrower --index, or with --index '-NAME'")
+            self._checked = True
+
+    def _capabilities(self, target: str, field: str) -> Query:
+        return self._door.call("GET", f"/{target}/_field_caps", expect=(404,), fields=field, ignore_unavailable="true")
