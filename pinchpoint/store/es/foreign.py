@@ -120,8 +120,8 @@ class ForeignReader:
                                  "look what there is with GET /_resolve/index/*")
             times = sorted({time for kind in fields.SHIPPED for time in self._entries.times(kind)})
             found = self._capabilities(self._target, ",".join(times))
-            for time, types in found.get("fields", {}).items():
-                for name, of in types.items():
+            for time in times:
+                for name, of in found.get("fields", {}).get(time, {}).items():
                     if name not in ("date", "date_nanos"):
                         where = of.get("indices") or found.get("indices") or []
                         raise StoreError(f"{time} is mapped as {name}, not as date, in {', '.join(where[:3])}: leave "

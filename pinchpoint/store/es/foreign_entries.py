@@ -1,7 +1,6 @@
 """What documents of others mean: which is a record of which kind, and where its values stand."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -84,11 +83,12 @@ def said(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Entries:
     """Every entry, in the order in which they are tried."""
 
-    all: tuple[Entry, ...]
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.all = tuple(entries)
+        self._compared = {field for entry in self.all for field, _ in entry.equals}
 
     def of_kind(self, kind: str) -> list[Entry]:
         """The entries that make records of a kind."""
@@ -115,15 +115,10 @@ class Entries:
 
     def of(self, document: Document, seen: dict[Any, "Entry | None"]) -> Entry | None:
         """The first entry whose condition a document passes; `seen` remembers documents of the same shape."""
-        shape = (tuple(document), *[tuple(map(said, document[field])) for field in _compared(self) if field in document])
+        shape = (tuple(document), *[tuple(map(said, document[field])) for field in self._compared if field in document])
         if shape not in seen:
             seen[shape] = next((entry for entry in self.all if entry.matches(document)), None)
         return seen[shape]
-
-
-@functools.lru_cache(8)
-def _compared(entries: Entries) -> tuple[str, ...]:
-    return tuple({field for entry in entries.all for field, _ in entry.equals})
 
 
 def columns_of(kind: str) -> tuple[str, ...]:

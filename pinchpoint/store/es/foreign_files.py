@@ -37,7 +37,7 @@ def load(path: str | None = None) -> Entries:
         if file.name.endswith(".toml") and file.name != COMMON:
             tables = _parse(file.read_text("utf-8"), file.name)["entry"]
             found += [_entry(entry, number, file.name, everywhere, common, by_user=False) for number, entry in enumerate(tables, 1)]
-    return Entries(tuple(found))
+    return Entries(found)
 
 
 def _content(path: Path) -> str:
