@@ -400,6 +400,7 @@ def test_a_slow_run_that_others_recorded_is_explained(service_pool, version, pin
     shown = pinchpoint("incidents", "--store", store, "--run", "slow-run", "--format", "json")
 
     assert said.returncode == 0, said.stderr
+    print(said.stderr, shown.stdout[:6000])
     assert "slow-run" in shown.stdout, said.stderr + shown.stderr
     assert "Set aside" not in said.stderr
 
