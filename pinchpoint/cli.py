@@ -23,6 +23,7 @@ SHORT_HELPS = {
     "incidents": "List the incidents of a store.",
     "label": "Write down what you found out about an incident.",
     "sdk": "Print the folder that brings the SDK to training code.",
+    "setup": "Prepare the services that pinchpoint works with.",
     "watch": "Run a command and say at its end why it was slow.",
 }
 

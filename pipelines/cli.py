@@ -54,7 +54,8 @@ def analyze(config: Config, store: str, since: float | None, every: float | None
 
     \b
     Example: what Filebeat and Metricbeat shipped into a cluster
-      pinchpoint analyze --store https://es:9200 --index 'filebeat-*' --index 'metricbeat-*'
+      pinchpoint analyze --index 'filebeat-*' --index 'metricbeat-*' \\
+        --store https://es:9200
     """
     store = _with_others(store, indices, mapping)
     clock = SYSTEM_CLOCK

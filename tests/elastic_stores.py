@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from services.servers import ElasticsearchServer
+from services_fixtures import Pool
 
 from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.config import Config
@@ -13,8 +15,6 @@ from pinchpoint.store.es.address import Access
 from pinchpoint.store.es.deleting import delete
 from pinchpoint.store.es.door import Door
 from pinchpoint.store.es.templates import install
-from services.servers import ElasticsearchServer
-from services_fixtures import Pool
 
 _NAMESPACES: dict[str, str] = {}
 
@@ -31,8 +31,8 @@ def store_at(server: ElasticsearchServer) -> ElasticStore:
 def empty(store: ElasticStore) -> None:
     """Delete every document of a store, and what this host knows of its deliveries."""
     namespace = store.url.partition("namespace=")[2]
-    everything = ",".join(f"{name}-{namespace}" for name in (*names.ALL_STREAMS, *names.ALL_INDICES))
-    delete(store.door, everything, {"match_all": {}}, SYSTEM_CLOCK)
+    for name in (*names.ALL_STREAMS, *names.ALL_INDICES):
+        delete(store.door, f"{name}-{namespace}", {"match_all": {}}, SYSTEM_CLOCK)
 
 
 @pytest.fixture

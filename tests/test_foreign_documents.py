@@ -1,16 +1,18 @@
 """What others shipped into the same cluster is read as records, on real servers."""
 
 
+import json
+
 import pytest
 from click.testing import CliRunner
-from elastic_stores import store_at
+from elastic_stores import empty, store_at
 from foreign_documents import BEATS, OTEL, START, TIME_SERIES, Cluster, at, filebeat, metricbeat, otel
+from services_fixtures import VERSIONS
 
 from pinchpoint import records
 from pinchpoint.clock import NS
 from pinchpoint.errors import MappingFileError, StoreError, UsageError
 from pinchpoint.store.elastic import ElasticStore
-from services_fixtures import VERSIONS
 
 pytestmark = pytest.mark.service
 
@@ -35,7 +37,8 @@ def only_new(service_pool):
 
 def opened(cluster: Cluster, *patterns: str, mapping=None) -> ElasticStore:
     """A store that reads the patterns, in a namespace without records of its own."""
-    query = "&".join([f"namespace=none_{cluster.name}", *(f"index={one}" for one in patterns), *([f"mapping={mapping}"] if mapping else [])])
+    parts = [f"namespace=none_{cluster.name}", *(f"index={one}" for one in patterns), *([f"mapping={mapping}"] if mapping else [])]
+    query = "&".join(parts)
     return ElasticStore(f"{cluster.door.server}?{query}", door=cluster.door)
 
 
@@ -365,44 +368,30 @@ def test_a_mapping_file_of_the_user(cluster, tmp_path):
     assert rows(store, "log", "@timestamp", "run.id", "message") == [{"run.id": "j", "message": "a line"}]
 
 
-def steps(number: int) -> list[dict]:
-    """Steps of a run whose loader waits for the disk from the middle on."""
-    found, seconds = [], 0.0
-    for step in range(number):
-        wait = 0.02 if step < number // 2 else 0.4
-        found.append({"@timestamp": at(seconds), "host": {"name": "node-1"}, "labels": {"run_id": "slow-run"}, "rank": 0, "step": step,
-                      "duration_s": 0.2 + wait, "phase": {"data_wait_s": wait, "forward_s": 0.1, "backward_s": 0.1}})
-        seconds += 0.2 + wait
-    return found
-
-
 def test_a_slow_run_that_others_recorded_is_explained(service_pool, version, pinchpoint):
-    """Steps and lines of Filebeat and readings of Metricbeat become an incident, through the command alone."""
+    """Steps and lines of Filebeat and readings of Metricbeat become an incident with its cause, through the command alone."""
     own = store_at(service_pool.get(f"elasticsearch-{version}"))
     cluster = Cluster(own.door)
     file, metric = cluster.stream("filebeat-9.2.0", BEATS), cluster.stream("metricbeat-9.2.0", BEATS)
-    loop = steps(1200)
-    cluster.put(file, loop)
-    cluster.put(file, [filebeat(second, "retrying read", labels={"run_id": "slow-run"}) for second in range(150, 400, 5)])
-    busy, readings = 0.0, []
-    for second in range(0, 500, 10):
-        slow = second > 132
-        busy += 10_000 * (0.97 if slow else 0.05)
-        count = 300 * second if slow else 10 * second
-        readings += [
-            metricbeat(second, "system.cpu", system={"cpu": {"cores": 8, "total": {"pct": 1.0}, "iowait": {"pct": 0.9}}}),
-            metricbeat(second, "system.diskio", system={"diskio": {"name": "sda", "io": {"time": round(busy)}, "read": {
-                "bytes": count * 4096, "count": count, "time": round(busy * 3)}, "write": {"bytes": 0, "count": 0, "time": 0}}})]
-    cluster.put(metric, readings)
+    cluster.put(file, [{"@timestamp": at(0.6 * step), "host": {"name": "node-1"}, "labels": {"run_id": "slow-run"}, "rank": 0, "step": step,
+                        "duration_s": 0.6, "phase": {"data_wait_s": 0.4, "forward_s": 0.1, "backward_s": 0.1}} for step in range(500)])
+    cluster.put(file, [filebeat(second, "retrying read", labels={"run_id": "slow-run"}) for second in range(0, 300, 5)])
+    cluster.put(metric, [event for second in range(0, 300, 10) for event in (
+        metricbeat(second, "system.cpu", system={"cpu": {"cores": 8, "total": {"pct": 1.0}, "iowait": {"pct": 0.9}}}),
+        metricbeat(second, "system.diskio", system={"diskio": {
+            "name": "sda", "io": {"time": 970 * second}, "read": {"bytes": 2e8 * second, "count": 200 * second, "time": 4000 * second},
+            "write": {"bytes": 0, "count": 0, "time": 0}}}))])
     store = f"{own.door.server}?namespace={own.url.partition('namespace=')[2]}"
     said = pinchpoint("analyze", "--store", store, "--since", "10000d", "--index", file, "--index", f"metricbeat-*-{cluster.name}",
                       timeout=200)
     shown = pinchpoint("incidents", "--store", store, "--run", "slow-run", "--format", "json")
 
     assert said.returncode == 0, said.stderr
-    print(said.stderr, shown.stdout[:6000])
-    assert "slow-run" in shown.stdout, said.stderr + shown.stderr
-    assert "Set aside" not in said.stderr
+    assert "Analysed 620 records" in said.stderr and "Set aside" not in said.stderr
+    [incident] = json.loads(shown.stdout)
+    assert (incident["run"], incident["hosts"]) == ("slow-run", ["node-1"])
+    assert incident["causes"][0]["cause"] == "local_disk_saturated"
+    empty(own)
 
 
 def test_index_needs_elasticsearch(tmp_path):

@@ -18,7 +18,7 @@ from pinchpoint.store.es.counting import MS
 from pinchpoint.store.es.deleting import delete
 from pinchpoint.store.es.documents import time_texts
 from pinchpoint.store.es.door import Door
-from pinchpoint.store.es.foreign import ForeignReader, foreign
+from pinchpoint.store.es.foreign import ForeignReader
 from pinchpoint.store.es.kept import Kept
 from pinchpoint.store.es.reading import Reader
 from pinchpoint.store.es.writing import Writer
@@ -42,7 +42,7 @@ class ElasticStore:
         self.door = door or _door(self._address.server, Access.read(config.load().elasticsearch))
         self._writer = Writer(self.door, self._address.namespace, clock)
         self._reader = Reader(self.door, self._address.namespace, clock)
-        self._foreign = foreign(self.door, self._address, clock) if self._address.indices else None
+        self._foreign = ForeignReader(self.door, self._address, clock) if self._address.indices else None
         self._kept = Kept(self.door, self._writer, self._address.namespace)
 
     def append(self, kind: str, batch: pa.RecordBatch, segment_id: str) -> None:
@@ -103,7 +103,7 @@ class ElasticStore:
         shapes.schema(kind)
         query = {"range": {"@timestamp": {"lt": time_texts([since // HOUR_NS * HOUR_NS])[0]}}}
         try:
-            gone = delete(self.door, self._reader.target(kind), query, self._clock)
+            gone = set().union(*(delete(self.door, target, query, self._clock) for target in self._reader.targets(kind)))
         except StoreRefused:
             if kind in fields.DERIVED:
                 raise

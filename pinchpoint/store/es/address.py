@@ -15,6 +15,7 @@ _PARTS = ("namespace", "index", "mapping")
 PREFIX = "PINCHPOINT_ES_"
 #: Elasticsearch takes more than this; nothing of it can lead out of the path of a request.
 _PATTERN = re.compile(r"-?[^\s/\\?\"<>|#,%&_+-][^\s/\\?\"<>|#,%&]*")
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Address:
         indices = tuple(pattern for text in given.get("index", []) for pattern in text.split(",") if pattern)
         for pattern in indices:
             if not _PATTERN.fullmatch(pattern):
-                raise UsageError(f"index pattern {pattern!r}: expected the name of an index, data stream or alias, with * for any characters")
+                raise UsageError(f"index pattern {pattern!r}: expected the name of an index, data stream or alias, * in it for anything")
         mapping = given.get("mapping", [None])[-1]
         if mapping and not indices:
             raise UsageError("a mapping says what documents of others mean: name where they lie too, such as index=filebeat-*")
@@ -82,6 +83,7 @@ class Access:
     basic: tuple[str, str] | None = dataclasses.field(default=None, repr=False)
     ca_file: str | None = None
     ca_fingerprint: str | None = None
+    """SHA-256, lower case, without colons."""
 
     @classmethod
     def read(cls, settings: Elasticsearch, environ: Mapping[str, str] = os.environ) -> "Access":
@@ -92,7 +94,7 @@ class Access:
         ca_file = environ.get(f"{PREFIX}CA_FILE") or (str(settings.ca_file) if settings.ca_file else None)
         if ca_file is not None:
             _content(Path(ca_file), "the file of the certificate authority")
-        trust = (ca_file, environ.get(f"{PREFIX}CA_FINGERPRINT") or settings.ca_fingerprint)
+        trust = (ca_file, _fingerprint(environ.get(f"{PREFIX}CA_FINGERPRINT") or settings.ca_fingerprint))
         key = _secret(environ, "API_KEY", settings.api_key_file, "the API key")
         if key is not None:
             return cls(key, None, *trust)
@@ -103,6 +105,16 @@ class Access:
         if password is None:
             raise UsageError(f"user {user!r} has no password: set {PREFIX}PASSWORD_FILE, or password_file under [elasticsearch]")
         return cls(None, (user, password), *trust)
+
+
+def _fingerprint(given: str | None) -> str | None:
+    if given is None:
+        return None
+    bare = given.strip().replace(":", "").lower()
+    if not _FINGERPRINT.fullmatch(bare):
+        raise UsageError(f"{given!r} is no SHA-256 fingerprint of a certificate: expected 64 hexadecimal digits, as printed by "
+                         "openssl x509 -noout -fingerprint -sha256 -in ca.crt")
+    return bare
 
 
 def _secret(environ: Mapping[str, str], name: str, file: Path | None, what: str) -> str | None:

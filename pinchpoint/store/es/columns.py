@@ -120,6 +120,8 @@ def _maps(table: pa.Table, field: pa.Field) -> pa.Array:
     column = _one_chunk(table.column(field.name))
     if pa.types.is_null(column.type):
         return pa.nulls(rows, field.type)
+    if not pa.types.is_struct(column.type):
+        raise ValueError(f"{field.name}: expected an object, got {column.type}")
     names = [column.type.field(place).name for place in range(column.type.num_fields)]
     mask = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
     children = [_checked(child, field.type.item_type) for child in column.flatten()]

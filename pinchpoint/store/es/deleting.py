@@ -26,7 +26,7 @@ class _Doomed(NamedTuple):
 def refresh(door: Door, target: str) -> None:
     """Let searches see what was written; a key that may only read sees it within the refresh interval of the index, a second."""
     with contextlib.suppress(StoreRefused):
-        door.call("POST", f"/{target}/_refresh", expect=(404,), ignore_unavailable="true")
+        door.call("POST", f"/{target}/_refresh", expect=(404,))
 
 
 def delete(door: Door, target: str, query: dict[str, Any], clock: Clock) -> set[str]:

@@ -66,7 +66,7 @@ def export(door: Door, target: str, search: dict[str, Any], use: Callable[[Seque
 
     Args:
         door: to the server.
-        target: streams or indices, comma separated; those that do not exist hold nothing.
+        target: a stream or an index; one that does not exist holds nothing.
         search: `query`, and `_source` or `fields`.
         use: called from several threads; must keep nothing of a page but what it returns.
         clock: for the pauses between tries.
@@ -95,8 +95,9 @@ def _once(door: Door, target: str, search: dict[str, Any], use: Callable[[Sequen
 
 @contextlib.contextmanager
 def _point_in_time(door: Door, target: str, clock: Clock) -> Iterator[str | None]:
+    # not ignore_unavailable: it passes over closed indices too, and the answer would only be shorter
     answer = _patiently(clock, lambda: door.call("POST", f"/{target}/_pit", expect=(404,), keep_alive=_KEEP_ALIVE,
-                                                  ignore_unavailable="true", allow_partial_search_results="false"))
+                                                  allow_partial_search_results="false"))
     point = answer.get("id")
     try:
         yield point

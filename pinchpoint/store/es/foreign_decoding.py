@@ -25,7 +25,8 @@ Row = dict[str, Any]
 class Misfit(NamedTuple):
     """A document that should be a record and cannot be one."""
 
-    index: str
+    where: str
+    """Its index."""
     reason: str
     id: str
 

@@ -121,7 +121,8 @@ def _readings(entry: Mapping[str, Any], kind: str, where: str) -> dict[str, Any]
             if key in entry:
                 raise MappingFileError(f"{where}.{key}: only entries of kind metric have it")
         return {"metrics": {}, "metrics_from": (), "entity_kind": None, "entity_id": ()}
-    metrics = {name: _pick(value, f"{where}.metrics.{name}") for name, value in _table(entry.get("metrics", {}), f"{where}.metrics").items()}
+    metrics = {name: _pick(value, f"{where}.metrics.{name}")
+               for name, value in _table(entry.get("metrics", {}), f"{where}.metrics").items()}
     metrics_from = _names(entry.get("metrics_from", []), f"{where}.metrics_from")
     if not metrics and not metrics_from:
         raise MappingFileError(f"{where}.metrics: a metric record needs readings: metrics = {{name = field}}, or metrics_from = object")

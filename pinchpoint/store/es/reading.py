@@ -29,39 +29,42 @@ class Reader:
         self._lock = threading.Lock()
         self._aside: dict[tuple[str, str], int] = {}
 
-    def target(self, kind: str) -> str:
-        """Where the records of a kind lie."""
+    def targets(self, kind: str) -> tuple[str, ...]:
+        """Where the records of a kind lie; what is not there yet holds none."""
         own = names.stream(kind, self._namespace)
-        return f"{own},{names.LATE_METRICS}-{self._namespace}" if kind == "metric" else own
+        return (own, f"{names.LATE_METRICS}-{self._namespace}") if kind == "metric" else (own,)
 
     def count(self, kind: str, start: int | None, end: int | None, bucket_ns: int) -> tuple[Integers, Integers]:
         """How many records lie in which buckets of time: the buckets' numbers since 1970, and the counts; repeated records count."""
-        refresh(self._door, self.target(kind))
-        buckets, counts = by_time(self._door, self.target(kind), _between(kind, start, end), "@timestamp", bucket_ns)
-        if start is None or start < 0:
-            early = self._early(kind, start, 0 if end is None else min(end, 0))
-            buckets, counts = np.append(buckets, early // bucket_ns), np.append(counts, np.ones(len(early), np.int64))
-        return buckets, counts
+        buckets, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for target in self.targets(kind):
+            refresh(self._door, target)
+            for where, many in by_time(self._door, target, _between(kind, start, end), "@timestamp", bucket_ns):
+                buckets.append(where)
+                counts.append(many)
+            if start is None or start < 0:
+                early = self._early(target, kind, start, 0 if end is None else min(end, 0))
+                buckets.append(early // bucket_ns)
+                counts.append(np.ones(len(early), np.int64))
+        return np.concatenate(buckets), np.concatenate(counts)
 
-    def _early(self, kind: str, start: int | None, end: int) -> Integers:
+    def _early(self, target: str, kind: str, start: int | None, end: int) -> Integers:
         """Times (UTC ns) of the records from before 1970."""
-        pages = export(self._door, self.target(kind), {"query": _early(start, end), "_source": ["@timestamp", *source_fields([])]},
-                       self._decoder(kind, ["@timestamp"]), self._clock)
+        search = {"query": _early(start, end), "_source": source_fields(["@timestamp"])}
+        pages = export(self._door, target, search, self._decoder(kind, ["@timestamp"]), self._clock)
         return np.concatenate([np.zeros(0, np.int64), *(times_of(page) for page in pages)])
 
     def read(self, split: Split, columns: Sequence[str]) -> pa.Table:
         """The records of a slice with some columns, sorted by time, each once."""
         wanted = list(dict.fromkeys([*columns, "@timestamp", "event.id"]))
         decoder = self._decoder(split.kind, wanted)
-        refresh(self._door, self.target(split.kind))  # costs next to nothing when nothing was written
-        search = {"_source": source_fields(wanted)}
+        queries = [_between(split.kind, max(split.start, 0), split.end)] if split.end > 0 else []
+        queries += [_early(split.start, min(split.end, 0))] if split.start < 0 else []
         pages = []
-        if split.end > 0:
-            query = _between(split.kind, max(split.start, 0), split.end)
-            pages += export(self._door, self.target(split.kind), {**search, "query": query}, decoder, self._clock)
-        if split.start < 0:
-            query = _early(split.start, min(split.end, 0))
-            pages += export(self._door, self.target(split.kind), {**search, "query": query}, decoder, self._clock)
+        for target in self.targets(split.kind):
+            refresh(self._door, target)  # costs next to nothing when nothing was written
+            for query in queries:
+                pages += export(self._door, target, {"_source": source_fields(wanted), "query": query}, decoder, self._clock)
         table = pa.concat_tables([records.schema(split.kind, wanted).empty_table(), *pages])
         return _each_once(split.kind, table).select(list(columns))
 
@@ -78,7 +81,7 @@ class Reader:
     def set_aside(self) -> list[SetAside]:
         """What was read and is no record; it stays in its stream."""
         with self._lock:
-            return [SetAside(self.target(kind), reason, many) for (kind, reason), many in sorted(self._aside.items())]
+            return [SetAside(",".join(self.targets(kind)), reason, many) for (kind, reason), many in sorted(self._aside.items())]
 
 
 def _each_once(kind: str, table: pa.Table) -> pa.Table:
