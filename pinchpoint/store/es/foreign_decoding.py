@@ -20,6 +20,7 @@ _MOST_INTEGER = 2**63
 _STATUS = {"success": "ok", "failure": "error", "unknown": "unset"}
 
 Row = dict[str, Any]
+Maker = Callable[[Document], Row]
 
 
 class Misfit(NamedTuple):
@@ -48,24 +49,21 @@ def decode(entries: Entries, kind: str, columns: Sequence[str], hits: Sequence[H
     schema = records.schema(kind, columns)
     rows: list[Row] = []
     wrong: list[Misfit] = []
-    seen: dict[Any, Entry | None] = {}
-    makers: dict[str, Callable[[Document], Row]] = {}
+    makers: dict[Any, tuple[str, Maker | None]] = {}
     for hit in hits:
-        where = hit.index or ""
-        name = "no entry"
+        where, name = hit.index or "", "of no entry"
         try:
             document = _DECODE(hit.fields) if hit.fields else {}
-            entry = entries.of(document, seen)
-            if entry is None or entry.kind != kind:
-                continue
-            name = entry.name
-            maker = makers.setdefault(name, _maker(entry, columns)) if name not in makers else makers[name]
-            row = maker(document)
+            shape = entries.shape(document)
+            if shape not in makers:
+                makers[shape] = _made_by(entries.of(document), kind, columns, document)
+            name, make = makers[shape]
+            if make is not None:
+                row = make(document)
+                row["event.id"] = f"{where}/{hit.id}"
+                rows.append(row)
         except (_MisfitError, msgspec.DecodeError, OverflowError) as error:
             wrong.append(Misfit(where, f"no {kind} record ({name}): {error}", hit.id or ""))
-            continue
-        row["event.id"] = f"{where}/{hit.id}"
-        rows.append(row)
     try:
         return _table(rows, schema), wrong
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
@@ -91,7 +89,14 @@ def _one_by_one(rows: list[Row], schema: pa.Schema, kind: str, wrong: list[Misfi
     return pa.concat_tables([schema.empty_table(), *tables])
 
 
-def _maker(entry: Entry, columns: Sequence[str]) -> Callable[[Document], Row]:
+def _made_by(entry: Entry | None, kind: str, columns: Sequence[str], document: Document) -> tuple[str, Maker | None]:
+    """The entry of documents of one shape by its name, and what makes rows of them; None when they are no records of the kind."""
+    if entry is None or entry.kind != kind:
+        return "", None
+    return entry.name, _maker(entry.narrowed(document), columns)
+
+
+def _maker(entry: Entry, columns: Sequence[str]) -> Maker:
     """What makes rows with some columns of the documents of one entry."""
     wanted = {*columns, *REQUIRED[entry.kind]}
     plain = [(name, picks, _reader(name)) for name, picks in entry.fields.items() if name in wanted]
@@ -196,6 +201,8 @@ def _one_number(values: list[Any] | None, name: str) -> float | None:
     if len(values) > 1:
         raise _MisfitError(f"{name}: expected one number, got several")
     value = values[0]
+    if type(value) is float:
+        return value
     try:
         # keywords are numbers too where a shipper keeps all labels as text
         number = float(value) if isinstance(value, int | float | str) else math.nan

@@ -51,6 +51,24 @@ class Entry:
         return all(_is_there(document, field) for field in self.exists) and all(
             any(said(value) in wanted for value in document.get(field, ())) for field, wanted in self.equals)
 
+    def narrowed(self, names: Iterable[str]) -> "Entry":
+        """The same for documents that have just these fields, without what it would look for in vain."""
+        there = set(names)
+
+        def kept(pick: Pick) -> Pick | None:
+            found = tuple(field for field in pick.fields if field in there or field.endswith(".*"))
+            if pick.added:  # of which none may be missing
+                return pick if len(found) == len(pick.fields) else None
+            return dataclasses.replace(pick, fields=found) if found else None
+
+        def some(picks: Iterable[Pick]) -> tuple[Pick, ...]:
+            return tuple(found for pick in picks if (found := kept(pick)) is not None)
+
+        return dataclasses.replace(
+            self, fields={name: found for name, picks in self.fields.items() if (found := some(picks))},
+            metrics={name: found for name, pick in self.metrics.items() if (found := kept(pick)) is not None},
+            metrics_from=tuple(start for start in self.metrics_from if any(name.startswith(f"{start}.") for name in there)))
+
     def condition(self) -> list[Query]:
         """The condition as filters of a search; texts that are analysed may pass a little more."""
         return [{"exists": {"field": field}} for field in self.exists] + [
@@ -113,12 +131,13 @@ class Entries:
             found |= entry.asked(wanted)
         return sorted(found)
 
-    def of(self, document: Document, seen: dict[Any, "Entry | None"]) -> Entry | None:
-        """The first entry whose condition a document passes; `seen` remembers documents of the same shape."""
-        shape = (tuple(document), *[tuple(map(said, document[field])) for field in self._compared if field in document])
-        if shape not in seen:
-            seen[shape] = next((entry for entry in self.all if entry.matches(document)), None)
-        return seen[shape]
+    def of(self, document: Document) -> Entry | None:
+        """The first entry whose condition a document passes."""
+        return next((entry for entry in self.all if entry.matches(document)), None)
+
+    def shape(self, document: Document) -> Any:
+        """What documents of one entry have in common: their fields, and the values that conditions look at."""
+        return (*document, *[tuple(map(said, document[field])) for field in self._compared if field in document])
 
 
 def columns_of(kind: str) -> tuple[str, ...]:
