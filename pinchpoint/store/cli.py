@@ -51,7 +51,12 @@ class Span(click.ParamType[float]):
 
 @click.group()
 def setup() -> None:
-    """Prepare the services that pinchpoint works with."""
+    """Prepare the services that pinchpoint works with.
+
+    \b
+    Example:
+      pinchpoint setup elasticsearch --store https://es:9200 --dry-run
+    """
 
 
 @setup.command()
@@ -145,5 +150,5 @@ def _show(rows: list[dict[str, Any]], keys: list[dict[str, Any]], output_format:
     click.echo(("\n" if rows else "") + "API keys" + ("" if "file" in keys[0] else ", shown this once:"))
     for key in keys:
         click.echo(f"  {key['role']:<9} {key.get('file') or key['api_key']}")
-    click.echo("Keep a key in a file and name it in PINCHPOINT_ES_API_KEY_FILE, or as api_key_file\nunder [elasticsearch] in "
-               "pinchpoint.toml.", err=True)
+    click.echo("Name the file of a key in PINCHPOINT_ES_API_KEY_FILE, or as api_key_file under\n[elasticsearch] in pinchpoint.toml.",
+               err=True)

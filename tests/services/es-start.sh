@@ -102,7 +102,8 @@ if $secure && [ ! -f "$dir/conf/http.crt" ]; then
      -addext "keyUsage=critical,keyCertSign,cRLSign"
    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout http.key -out http.csr
    printf '%s\n' "subjectAltName=IP:127.0.0.1,DNS:localhost" "authorityKeyIdentifier=keyid" > http.ext
-   openssl x509 -req -in http.csr -CA ca/ca.crt -CAkey ca/ca.key -CAcreateserial -days 30 -extfile http.ext -out http.crt)
+   openssl x509 -req -in http.csr -CA ca/ca.crt -CAkey ca/ca.key -CAcreateserial -days 30 -extfile http.ext -out http.crt
+   cat ca/ca.crt >> http.crt)  # shown to clients, as by a server that configured itself
 fi
 
 rm -f "$dir/pid" "$dir/logs/http.ports"

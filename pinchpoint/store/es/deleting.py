@@ -10,7 +10,7 @@ from pinchpoint.clock import Clock
 from pinchpoint.errors import StoreRefused
 from pinchpoint.store.es.documents import SEGMENT
 from pinchpoint.store.es.door import Door
-from pinchpoint.store.es.export import Hit, export
+from pinchpoint.store.es.export import Page, export
 
 _AT_ONCE = 1000
 
@@ -47,9 +47,9 @@ def delete(door: Door, target: str, query: dict[str, Any], clock: Clock) -> set[
     return segments
 
 
-def _doomed(hits: Sequence[Hit]) -> list[_Doomed]:
+def _doomed(page: Page) -> list[_Doomed]:
     return [_Doomed(hit.index or "", hit.id or "", hit.seq_no, hit.primary_term, str(msgspec.json.decode(hit.source).get(SEGMENT)))
-            for hit in hits]
+            for hit in page.hits]
 
 
 def _delete(door: Door, doomed: Sequence[_Doomed]) -> None:

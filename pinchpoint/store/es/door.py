@@ -165,8 +165,7 @@ class Door:
             return StoreRefused(f"{self.server} is older than the installed client: elasticsearch {client} cannot talk to a server of the "
                                 "version before. Install the client that talks to both: pip install 'elasticsearch>=8.19,<9'")
         if status == 401:
-            return StoreRefused(f"{self.server} does not know the user, password or API key that was given ({reason or kind}). "
-                                f"Set {PREFIX}API_KEY_FILE, or {PREFIX}USERNAME and {PREFIX}PASSWORD_FILE")
+            return StoreRefused(self._not_let_in())
         if kind == "cluster_block_exception":
             return StoreRefused(f"{self.server} lets nothing be written ({reason.rstrip(';')}). {_unblocking(reason)}")
         if status == 403:
@@ -175,6 +174,15 @@ class Door:
         if not kind:
             reason = f"{reason or 'nothing'}. Is there a proxy in between, or is it another port?"
         return ServerError(f"{self.server} answered {status} {kind}: {reason}".replace(" : ", ": "), status, kind)
+
+    def _not_let_in(self) -> str:
+        if self._access.api_key is not None:
+            return (f"{self.server} does not take the API key that was given: it is wrong, has expired or was ended. Make a new one with "
+                    f"pinchpoint setup elasticsearch --rotate, and name its file in {PREFIX}API_KEY_FILE")
+        if self._access.basic is not None:
+            return (f"{self.server} does not know the user {self._access.basic[0]!r} or the password is wrong: correct {PREFIX}USERNAME "
+                    f"and {PREFIX}PASSWORD_FILE")
+        return f"{self.server} wants to know who asks: set {PREFIX}API_KEY_FILE, or {PREFIX}USERNAME and {PREFIX}PASSWORD_FILE"
 
     def _unreachable(self, error: elastic_transport.TransportError) -> StoreError:
         said = _first_line(error)

@@ -27,7 +27,7 @@ def steps_of(door: Door, namespace: str, wanted: Mapping[str, Body], custom: Map
     """
     streams, plain = ({name: f"{name}-{namespace}" for name in found} for found in (names.ALL_STREAMS, names.ALL_INDICES))
     found = door.call("GET", "/" + ",".join([*streams.values(), *plain.values()]), ignore_unavailable="true", flat_settings="true")
-    newest = _newest(found)
+    newest = newest_of_streams(found)
 
     def difference(name: str, index: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         return _difference(wanted[name]["mappings"], index["mappings"], custom.get(name, {}).get("mappings", {}))
@@ -57,8 +57,8 @@ def steps_of(door: Door, namespace: str, wanted: Mapping[str, Body], custom: Map
             yield Step("index", index, f"needs a reindex, {_listed(changed)} changed its type")
 
 
-def _newest(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The newest backing index of each stream."""
+def newest_of_streams(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Of indices by name the newest backing index of each stream, by the name of the stream."""
     newest: dict[str, tuple[int, Any]] = {}
     for name, index in found.items():
         backing = _BACKING.fullmatch(name)

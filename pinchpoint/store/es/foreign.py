@@ -17,7 +17,7 @@ from pinchpoint.store.es.address import Address
 from pinchpoint.store.es.counting import by_time
 from pinchpoint.store.es.documents import time_texts
 from pinchpoint.store.es.door import Door
-from pinchpoint.store.es.export import Hit, export
+from pinchpoint.store.es.export import Page, export
 from pinchpoint.store.es.foreign_decoding import Misfit, decode
 from pinchpoint.store.es.foreign_entries import Query
 from pinchpoint.store.incoming import times_of
@@ -80,8 +80,8 @@ class ForeignReader:
             *({"field": time, "format": "strict_date_optional_time_nanos"} for time in self._entries.times(split.kind)),
             *(name for name in self._entries.asked(split.kind, wanted) if name not in self._entries.times(split.kind))]}
 
-        def use(hits: Sequence[Hit]) -> pa.Table:
-            table, wrong = decode(self._entries, split.kind, wanted, hits)
+        def use(page: Page) -> pa.Table:
+            table, wrong = decode(self._entries, split.kind, wanted, page.hits)
             self._set_aside(wrong)
             return table
 

@@ -44,7 +44,7 @@ def descriptor(role: str, namespace: str, foreign: Sequence[str] = (), *, failur
     A shipper creates documents in the streams, and the streams themselves by writing to them; it reads nothing, not even its own.
     The analysis reads the streams and what others shipped, and writes, replaces and deletes results. A reader reads results; it also
     writes labels, since the person who reads an incident is the one who finds out what it was: they lie in an index that holds
-    nothing else.
+    nothing else. Whoever may index into a plain index may also add fields to its mapping, an old rule of the server.
 
     Args:
         role: a key of `ROLES`.

@@ -11,12 +11,12 @@ from pinchpoint import fields, records
 from pinchpoint.clock import Clock
 from pinchpoint.store.base import SetAside, Split
 from pinchpoint.store.es import names
-from pinchpoint.store.es.columns import decode, source_fields
+from pinchpoint.store.es.columns import decode
 from pinchpoint.store.es.counting import by_time
 from pinchpoint.store.es.deleting import refresh
 from pinchpoint.store.es.documents import SEGMENT, TIME_NS, time_texts
 from pinchpoint.store.es.door import Door
-from pinchpoint.store.es.export import Hit, export
+from pinchpoint.store.es.export import Page, export
 from pinchpoint.store.incoming import times_of
 from pinchpoint.store.repeats import Integers, first_of_each
 
@@ -50,8 +50,7 @@ class Reader:
 
     def _early(self, target: str, kind: str, start: int | None, end: int) -> Integers:
         """Times (UTC ns) of the records from before 1970."""
-        search = {"query": _early(start, end), "_source": source_fields(["@timestamp"])}
-        pages = export(self._door, target, search, self._decoder(kind, ["@timestamp"]), self._clock)
+        pages = export(self._door, target, {"query": _early(start, end)}, self._decoder(kind, ["@timestamp"]), self._clock)
         return np.concatenate([np.zeros(0, np.int64), *(times_of(page) for page in pages)])
 
     def read(self, split: Split, columns: Sequence[str]) -> pa.Table:
@@ -64,13 +63,13 @@ class Reader:
         for target in self.targets(split.kind):
             refresh(self._door, target)  # costs next to nothing when nothing was written
             for query in queries:
-                pages += export(self._door, target, {"_source": source_fields(wanted), "query": query}, decoder, self._clock)
+                pages += export(self._door, target, {"query": query}, decoder, self._clock)
         table = pa.concat_tables([records.schema(split.kind, wanted).empty_table(), *pages])
         return _each_once(split.kind, table).select(list(columns))
 
-    def _decoder(self, kind: str, columns: Sequence[str]) -> Callable[[Sequence[Hit]], pa.Table]:
-        def use(hits: Sequence[Hit]) -> pa.Table:
-            table, wrong = decode(kind, columns, [hit.source for hit in hits])
+    def _decoder(self, kind: str, columns: Sequence[str]) -> Callable[[Page], pa.Table]:
+        def use(page: Page) -> pa.Table:
+            table, wrong = decode(kind, columns, page)
             with self._lock:
                 for reason in wrong:
                     self._aside[kind, reason] = self._aside.get((kind, reason), 0) + 1
