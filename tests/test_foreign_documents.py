@@ -259,12 +259,12 @@ def test_only_the_time_asked_for(cluster):
 def test_many_documents_over_pages_and_indices(only_new):
     """More documents than a page holds, in several indices and found by several patterns, come out once each."""
     for part in range(3):
-        only_new.put(only_new.index(f"app-{part}", BEATS), [filebeat(number * 0.01, f"{part}-{number}") for number in range(4_000)])
+        only_new.put(only_new.index(f"app-{part}", BEATS), [filebeat(number * 0.01, f"{part}-{number}") for number in range(7_500)])
     store = opened(only_new, f"app-*-{only_new.name}", f"app-0-{only_new.name}", f"app-1*-{only_new.name}")
     found = [row["message"] for row in rows(store, "log", "@timestamp", "message")]
 
-    assert len(found) == 12_000
-    assert set(found) == {f"{part}-{number}" for part in range(3) for number in range(4_000)}
+    assert len(found) == 22_500
+    assert set(found) == {f"{part}-{number}" for part in range(3) for number in range(7_500)}
 
 
 def test_our_own_records_are_read_once(elastic_store, version):

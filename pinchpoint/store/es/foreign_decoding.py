@@ -251,12 +251,12 @@ def _metrics(document: Document, entry: Entry) -> list[tuple[str, float]]:
             if name.startswith(f"{start}.") and len(values) == 1 and type(values[0]) in (int, float):
                 found[name[len(start) + 1:]] = float(values[0])
     for name, pick in entry.metrics.items():
-        value = _number(document, pick, name)
+        values = document[pick.fields[0]]
+        # nearly always; the rest is for documents that are odd
+        plain = len(values) == 1 and type(values[0]) in (int, float) and not pick.added
+        value = values[0] * pick.scale if plain else _number(document, pick, name)
         if value is not None:
             found[name] = value
-            for field in pick.fields:  # under one name, not two
-                for start in entry.metrics_from:
-                    found.pop(field.removeprefix(f"{start}."), None) if field.startswith(f"{start}.") and field != name else None
     if not found:
         raise _MisfitError("no reading in it")
     return list(found.items())

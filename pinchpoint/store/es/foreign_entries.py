@@ -41,7 +41,7 @@ class Entry:
     constants: Mapping[str, Any]
     metrics: Mapping[str, Pick]
     metrics_from: tuple[str, ...]
-    """Objects of whose fields each number is a reading, under its name within the object."""
+    """Objects of whose fields each number is a reading too, under its name within the object."""
     entity_kind: str | None
     entity_id: tuple[str, ...]
     """Fields whose values, joined by `/`, say which one it is; `object.*` is every field below, as `name=value`."""
