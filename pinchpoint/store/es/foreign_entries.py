@@ -66,7 +66,7 @@ class Entry:
 
         return dataclasses.replace(
             self, fields={name: found for name, picks in self.fields.items() if (found := some(picks))},
-            metrics={name: found for name, pick in self.metrics.items() if (found := kept(pick)) is not None},
+            metrics={name: one for name, pick in self.metrics.items() if (one := kept(pick)) is not None},
             metrics_from=tuple(start for start in self.metrics_from if any(name.startswith(f"{start}.") for name in there)))
 
     def condition(self) -> list[Query]:
