@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from services.servers import ElasticsearchServer
+from services_fixtures import Pool
 
 from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.config import Config
@@ -13,8 +15,6 @@ from pinchpoint.store.es.address import Access
 from pinchpoint.store.es.deleting import delete
 from pinchpoint.store.es.door import Door
 from pinchpoint.store.es.templates import install
-from services.servers import ElasticsearchServer
-from services_fixtures import Pool
 
 _NAMESPACES: dict[str, str] = {}
 

@@ -12,6 +12,7 @@ import pyarrow.fs as pafs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from services_fixtures import VERSIONS
 
 from pinchpoint import fields, records
 from pinchpoint.clock import NS, format_time
@@ -19,7 +20,6 @@ from pinchpoint.errors import IncidentNotFound, RecordError, StoreError, UsageEr
 from pinchpoint.store import IncidentFilter, Split, Store, open_store
 from pinchpoint.store.files import ObjectFiles
 from pinchpoint.store.lake import LakeStore
-from services_fixtures import VERSIONS
 
 T0 = 1_767_225_600 * NS  # 2026-01-01T00:00:00Z, the start of an hour
 HOUR = 3600 * NS
