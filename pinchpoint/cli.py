@@ -26,6 +26,7 @@ SHORT_HELPS = {
     "label": "Write down what you found out about an incident.",
     "restore": "Put the results of a backup back into a store.",
     "sdk": "Print the folder that brings the SDK to training code.",
+    "setup": "Prepare the services that pinchpoint works with.",
     "watch": "Run a command and say at its end why it was slow.",
 }
 

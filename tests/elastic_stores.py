@@ -31,8 +31,8 @@ def store_at(server: ElasticsearchServer) -> ElasticStore:
 def empty(store: ElasticStore) -> None:
     """Delete every document of a store, and what this host knows of its deliveries."""
     namespace = store.url.partition("namespace=")[2]
-    everything = ",".join(f"{name}-{namespace}" for name in (*names.ALL_STREAMS, *names.ALL_INDICES))
-    delete(store.door, everything, {"match_all": {}}, SYSTEM_CLOCK)
+    for name in (*names.ALL_STREAMS, *names.ALL_INDICES):
+        delete(store.door, f"{name}-{namespace}", {"match_all": {}}, SYSTEM_CLOCK)
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ class ElasticStore:
         shapes.schema(kind)
         query = {"range": {"@timestamp": {"lt": time_texts([since // HOUR_NS * HOUR_NS])[0]}}}
         try:
-            gone = delete(self.door, self._reader.target(kind), query, self._clock)
+            gone = set().union(*(delete(self.door, target, query, self._clock) for target in self._reader.targets(kind)))
         except StoreRefused:
             if kind in fields.DERIVED:
                 raise

@@ -52,9 +52,9 @@ export ES_JAVA_HOME
   if [ ! -d "$home" ]; then
     command -v mvn > /dev/null || lacks "Maven (mvn) is not on PATH"
     repo=${MAVEN_REPO:-$HOME/.m2/repository}
-    mvn -q -B -Dstyle.color=never dependency:get -Dtransitive=false -Dmaven.repo.local="$repo" \
+    mvn -q -B dependency:get -Dtransitive=false -Dmaven.repo.local="$repo" \
       -Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:"$version":zip > "$cache/mvn.log" 2>&1 \
-      || lacks "Maven cannot fetch Elasticsearch $version: $(grep -m1 ERROR "$cache/mvn.log")"
+      || lacks "Maven cannot fetch Elasticsearch $version: $(grep -m1 ERROR "$cache/mvn.log" | sed "s,.*\[ERROR\] ,,")"
     rm -rf "$cache/part"
     python3 -m zipfile -e "$repo/org/elasticsearch/distribution/integ-test-zip/elasticsearch/$version/elasticsearch-$version.zip" "$cache/part"
     chmod +x "$cache/part/elasticsearch-$version"/bin/*       # zipfile drops the mode bits
@@ -64,7 +64,7 @@ export ES_JAVA_HOME
 ) 9> "$cache/lock"
 [ "$dir" = --fetch ] && exit
 
-es() { HOME=$dir CLI_JAVA_OPTS=-XX:TieredStopAtLevel=1 ES_PATH_CONF=$dir/conf ES_TMPDIR=$dir/tmp exec "$@"; }
+es() { HOME=$dir CLI_JAVA_OPTS="-XX:TieredStopAtLevel=1 -Djava.io.tmpdir=$dir/tmp" ES_PATH_CONF=$dir/conf ES_TMPDIR=$dir/tmp exec "$@"; }
 
 if ! $again; then
   mkdir -p "$dir"; dir=$(cd "$dir" && pwd)
@@ -102,7 +102,8 @@ if $secure && [ ! -f "$dir/conf/http.crt" ]; then
      -addext "keyUsage=critical,keyCertSign,cRLSign"
    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout http.key -out http.csr
    printf '%s\n' "subjectAltName=IP:127.0.0.1,DNS:localhost" "authorityKeyIdentifier=keyid" > http.ext
-   openssl x509 -req -in http.csr -CA ca/ca.crt -CAkey ca/ca.key -CAcreateserial -days 30 -extfile http.ext -out http.crt)
+   openssl x509 -req -in http.csr -CA ca/ca.crt -CAkey ca/ca.key -CAcreateserial -days 30 -extfile http.ext -out http.crt
+   cat ca/ca.crt >> http.crt)  # shown to clients, as by a server that configured itself
 fi
 
 rm -f "$dir/pid" "$dir/logs/http.ports"

@@ -10,7 +10,7 @@ from pinchpoint.clock import Clock
 from pinchpoint.errors import StoreRefused
 from pinchpoint.store.es.documents import SEGMENT
 from pinchpoint.store.es.door import Door
-from pinchpoint.store.es.export import Hit, export
+from pinchpoint.store.es.export import Page, export
 
 _AT_ONCE = 1000
 
@@ -26,7 +26,7 @@ class _Doomed(NamedTuple):
 def refresh(door: Door, target: str) -> None:
     """Let searches see what was written; a key that may only read sees it within the refresh interval of the index, a second."""
     with contextlib.suppress(StoreRefused):
-        door.call("POST", f"/{target}/_refresh", expect=(404,), ignore_unavailable="true")
+        door.call("POST", f"/{target}/_refresh", expect=(404,))
 
 
 def delete(door: Door, target: str, query: dict[str, Any], clock: Clock) -> set[str]:
@@ -47,9 +47,9 @@ def delete(door: Door, target: str, query: dict[str, Any], clock: Clock) -> set[
     return segments
 
 
-def _doomed(hits: Sequence[Hit]) -> list[_Doomed]:
+def _doomed(page: Page) -> list[_Doomed]:
     return [_Doomed(hit.index or "", hit.id or "", hit.seq_no, hit.primary_term, str(msgspec.json.decode(hit.source).get(SEGMENT)))
-            for hit in hits]
+            for hit in page.hits]
 
 
 def _delete(door: Door, doomed: Sequence[_Doomed]) -> None:

@@ -4,7 +4,8 @@ import concurrent.futures
 import contextlib
 import functools
 import random
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,8 +14,8 @@ from pinchpoint.clock import Clock
 from pinchpoint.errors import StoreError, StoreUnreachable
 from pinchpoint.store.es.door import Door, ServerError
 
-#: Documents of a page; the most that a server gives at once by default is 10,000.
-PAGE = 5_000
+#: Documents of a page: the most that a server gives at once by default. Pages of 5,000 took a tenth longer (measured, 9.2.0).
+PAGE = 10_000
 #: Slices read at once. Two took 1.1 times as much as one from a server on two processors; more took the same (measured, 9.2.0).
 SLICES = 2
 
@@ -36,7 +37,6 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     index: str | None = msgspec.field(default=None, name="_index")
     seq_no: int = msgspec.field(default=0, name="_seq_no")
     primary_term: int = msgspec.field(default=0, name="_primary_term")
-    sort: list[int] = []
 
 
 class _Hits(msgspec.Struct, gc=False):
@@ -47,26 +47,42 @@ class _Shards(msgspec.Struct, gc=False):
     failed: int = 0
 
 
-class _Page(msgspec.Struct, gc=False):
+class _Answer(msgspec.Struct, gc=False):
     hits: _Hits = msgspec.field(default_factory=_Hits)
     shards: _Shards = msgspec.field(default_factory=_Shards, name="_shards")
     timed_out: bool = False
 
 
-_PAGE = msgspec.json.Decoder(_Page)
+_ANSWER = msgspec.json.Decoder(_Answer)
+#: What a whole answer begins and ends with. Looking there alone costs nothing; anything else is decoded.
+_WHOLE = b'{"timed_out":false,"_shards":{"failed":0}'
+_LAST_SORT = re.compile(rb',"sort":\[(\d+)\]\}\]\}\}$')
+_SORT = b',"sort":['
+
+
+class Page:
+    """One page of documents, in the bytes that it came in."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    @functools.cached_property
+    def hits(self) -> list[Hit]:
+        """Its documents one by one."""
+        return _ANSWER.decode(self.data).hits.hits
 
 
 class ExpiredError(StoreError):
     """The point in time is gone: what is read must be read again from its start."""
 
 
-def export(door: Door, target: str, search: dict[str, Any], use: Callable[[Sequence[Hit]], T], clock: Clock, *,
+def export(door: Door, target: str, search: dict[str, Any], use: Callable[[Page], T], clock: Clock, *,
            named: bool = False) -> list[T]:
     """What `use` makes of every page of the documents that a search finds; pages come in no order.
 
     Args:
         door: to the server.
-        target: streams or indices, comma separated; those that do not exist hold nothing.
+        target: a stream or an index; one that does not exist holds nothing.
         search: `query`, and `_source` or `fields`.
         use: called from several threads; must keep nothing of a page but what it returns.
         clock: for the pauses between tries.
@@ -80,7 +96,7 @@ def export(door: Door, target: str, search: dict[str, Any], use: Callable[[Seque
     raise StoreError(f"{door.server} forgets points in time faster than {target} can be read: read shorter slices, or look at its load")
 
 
-def _once(door: Door, target: str, search: dict[str, Any], use: Callable[[Sequence[Hit]], T], clock: Clock, named: bool) -> list[T]:
+def _once(door: Door, target: str, search: dict[str, Any], use: Callable[[Page], T], clock: Clock, named: bool) -> list[T]:
     with _point_in_time(door, target, clock) as point:
         if point is None:
             return []
@@ -95,8 +111,9 @@ def _once(door: Door, target: str, search: dict[str, Any], use: Callable[[Sequen
 
 @contextlib.contextmanager
 def _point_in_time(door: Door, target: str, clock: Clock) -> Iterator[str | None]:
+    # not ignore_unavailable: it passes over closed indices too, and the answer would only be shorter
     answer = _patiently(clock, lambda: door.call("POST", f"/{target}/_pit", expect=(404,), keep_alive=_KEEP_ALIVE,
-                                                  ignore_unavailable="true", allow_partial_search_results="false"))
+                                                  allow_partial_search_results="false"))
     point = answer.get("id")
     try:
         yield point
@@ -106,31 +123,38 @@ def _point_in_time(door: Door, target: str, clock: Clock) -> Iterator[str | None
                 door.call("DELETE", "/_pit", {"id": point})
 
 
-def _pages(door: Door, body: dict[str, Any], number: int, part: str, clock: Clock) -> Iterator[list[Hit]]:
+def _pages(door: Door, body: dict[str, Any], number: int, part: str, clock: Clock) -> Iterator[Page]:
     body = {**body, "slice": {"id": number, "max": SLICES}}
     while True:
-        page = _patiently(clock, functools.partial(_page, door, body, part))
-        if not page:
+        data = _patiently(clock, functools.partial(_page, door, body, part))
+        last = _LAST_SORT.search(data[-64:])
+        if last is None:
             return
-        yield page
-        if len(page) < PAGE:
+        yield Page(data)
+        # a document may hold this text too: then one page more is asked for, never one less
+        if data.count(_SORT) < PAGE:
             return
-        body = {**body, "search_after": page[-1].sort}
+        body = {**body, "search_after": [int(last[1])]}
 
 
-def _page(door: Door, body: dict[str, Any], part: str) -> list[Hit]:
+def _page(door: Door, body: dict[str, Any], part: str) -> bytes:
+    """An answer in which every shard took part, with documents or none."""
     try:
         # a shard that fails must fail the page: without this parameter the answer would only be shorter
-        answer = _PAGE.decode(door.raw("POST", "/_search", body, filter_path=part, allow_partial_search_results="false"))
+        data = door.raw("POST", "/_search", body, filter_path=part, allow_partial_search_results="false")
     except ServerError as error:
-        if error.kind == "search_context_missing_exception" or "search_context_missing" in str(error) or error.status == 404:
+        if error.status == 404 or "search_context_missing" in f"{error.kind} {error}":
             raise ExpiredError(str(error)) from error
         raise
+    if data.startswith(_WHOLE) and (data.endswith(b"]}}") or data == _WHOLE + b"}"):
+        return data
+    try:
+        answer = _ANSWER.decode(data)
     except msgspec.DecodeError as error:
         raise StoreUnreachable(f"an answer of {door.server} was cut off: {error}") from error
-    if answer.shards.failed or answer.timed_out:
+    if answer.shards.failed or answer.timed_out or answer.hits.hits:
         raise StoreUnreachable(f"{answer.shards.failed} shards of {door.server} did not answer a search")
-    return answer.hits.hits
+    return data
 
 
 def _patiently(clock: Clock, ask: Callable[[], T]) -> T:

@@ -85,9 +85,9 @@ class Kept:
         body: dict[str, Any] = {"query": query, "sort": sort, "track_total_hits": False}
         while limit is None or len(found) < limit:
             size = _PAGE if limit is None else min(_PAGE, limit - len(found))
-            answer = self._door.call("POST", f"/{index}-{self._namespace}/_search", {**body, "size": size}, ignore_unavailable="true",
+            answer = self._door.call("POST", f"/{index}-{self._namespace}/_search", {**body, "size": size}, expect=(404,),
                                      allow_partial_search_results="false")
-            hits = answer["hits"]["hits"]
+            hits = answer.get("hits", {}).get("hits", [])
             found += [hit["_source"] for hit in hits]
             if len(hits) < size:
                 break

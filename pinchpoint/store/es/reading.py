@@ -1,7 +1,7 @@
 """Read records: where they lie in time, and a slice of them, each record once."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ from pinchpoint import fields, records
 from pinchpoint.clock import Clock
 from pinchpoint.store.base import SetAside, Split
 from pinchpoint.store.es import names
-from pinchpoint.store.es.columns import decode, source_fields
+from pinchpoint.store.es.columns import decode
 from pinchpoint.store.es.deleting import refresh
 from pinchpoint.store.es.documents import SEGMENT, TIME_NS, time_texts
 from pinchpoint.store.es.door import Door
-from pinchpoint.store.es.export import Hit, export
+from pinchpoint.store.es.export import Page, export
 from pinchpoint.store.incoming import times_of
 from pinchpoint.store.repeats import Integers, first_of_each
 from pinchpoint.store.slices import cut
@@ -32,64 +32,63 @@ class Reader:
         self._lock = threading.Lock()
         self._aside: dict[tuple[str, str], int] = {}
 
-    def target(self, kind: str) -> str:
-        """Where the records of a kind lie."""
+    def targets(self, kind: str) -> tuple[str, ...]:
+        """Where the records of a kind lie; what is not there yet holds none."""
         own = names.stream(kind, self._namespace)
-        return f"{own},{names.LATE_METRICS}-{self._namespace}" if kind == "metric" else own
+        return (own, f"{names.LATE_METRICS}-{self._namespace}") if kind == "metric" else (own,)
 
     def splits(self, kind: str, start: int | None, end: int | None, align_s: float, most: int) -> list[Split]:
         """As `Store.splits`."""
         # cut refuses an align that is no length; buckets are as long as slices are aligned, if milliseconds can say that
         align_ns = round(align_s * 1e9)
         bucket_ns = align_ns if align_ns > 0 and align_ns % _MS == 0 else _MS
-        refresh(self._door, self.target(kind))
-        buckets, counts = self._buckets(kind, start, end, bucket_ns)
-        if (start is None or start < 0):
-            early = self._early(kind, start, 0 if end is None else min(end, 0))
-            buckets, counts = np.append(buckets, early // bucket_ns), np.append(counts, np.ones(len(early), np.int64))
-        return cut(kind, buckets, counts, bucket_ns, start=start, end=end, align_s=align_s, records=most)
+        buckets, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for target in self.targets(kind):
+            refresh(self._door, target)
+            for where, many in self._buckets(target, _between(kind, start, end), bucket_ns):
+                buckets.append(where)
+                counts.append(many)
+            if start is None or start < 0:
+                early = self._early(target, kind, start, 0 if end is None else min(end, 0))
+                buckets.append(early // bucket_ns)
+                counts.append(np.ones(len(early), np.int64))
+        return cut(kind, np.concatenate(buckets), np.concatenate(counts), bucket_ns, start=start, end=end, align_s=align_s, records=most)
 
-    def _buckets(self, kind: str, start: int | None, end: int | None, bucket_ns: int) -> tuple[Integers, Integers]:
+    def _buckets(self, target: str, query: dict[str, Any], bucket_ns: int) -> Iterator[tuple[Integers, Integers]]:
         sources = [{"bucket": {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{bucket_ns // _MS}ms"}}}]
         composite: dict[str, Any] = {"size": _MOST_BUCKETS, "sources": sources}
-        body = {"size": 0, "track_total_hits": False, "query": _between(kind, start, end), "aggs": {"times": {"composite": composite}}}
-        buckets: list[int] = []
-        counts: list[int] = []
+        body = {"size": 0, "track_total_hits": False, "query": query, "aggs": {"times": {"composite": composite}}}
         while True:
-            answer = self._door.call("POST", f"/{self.target(kind)}/_search", body, ignore_unavailable="true",
-                                     allow_partial_search_results="false")
+            answer = self._door.call("POST", f"/{target}/_search", body, expect=(404,), allow_partial_search_results="false")
             found = answer.get("aggregations", {}).get("times", {})
-            buckets += [one["key"]["bucket"] * _MS // bucket_ns for one in found.get("buckets", ())]
-            counts += [one["doc_count"] for one in found.get("buckets", ())]
+            yield (np.array([one["key"]["bucket"] * _MS // bucket_ns for one in found.get("buckets", ())], np.int64),
+                   np.array([one["doc_count"] for one in found.get("buckets", ())], np.int64))
             if "after_key" not in found:
-                return np.array(buckets, np.int64), np.array(counts, np.int64)
+                return
             composite["after"] = found["after_key"]
 
-    def _early(self, kind: str, start: int | None, end: int) -> Integers:
+    def _early(self, target: str, kind: str, start: int | None, end: int) -> Integers:
         """Times (UTC ns) of the records from before 1970."""
-        pages = export(self._door, self.target(kind), {"query": _early(start, end), "_source": ["@timestamp", *source_fields([])]},
-                       self._decoder(kind, ["@timestamp"]), self._clock)
+        pages = export(self._door, target, {"query": _early(start, end)}, self._decoder(kind, ["@timestamp"]), self._clock)
         return np.concatenate([np.zeros(0, np.int64), *(times_of(page) for page in pages)])
 
     def read(self, split: Split, columns: Sequence[str]) -> pa.Table:
         """The records of a slice with some columns, sorted by time, each once."""
         wanted = list(dict.fromkeys([*columns, "@timestamp", "event.id"]))
         decoder = self._decoder(split.kind, wanted)
-        refresh(self._door, self.target(split.kind))  # costs next to nothing when nothing was written
-        search = {"_source": source_fields(wanted)}
+        queries = [_between(split.kind, max(split.start, 0), split.end)] if split.end > 0 else []
+        queries += [_early(split.start, min(split.end, 0))] if split.start < 0 else []
         pages = []
-        if split.end > 0:
-            query = _between(split.kind, max(split.start, 0), split.end)
-            pages += export(self._door, self.target(split.kind), {**search, "query": query}, decoder, self._clock)
-        if split.start < 0:
-            query = _early(split.start, min(split.end, 0))
-            pages += export(self._door, self.target(split.kind), {**search, "query": query}, decoder, self._clock)
+        for target in self.targets(split.kind):
+            refresh(self._door, target)  # costs next to nothing when nothing was written
+            for query in queries:
+                pages += export(self._door, target, {"query": query}, decoder, self._clock)
         table = pa.concat_tables([records.schema(split.kind, wanted).empty_table(), *pages])
         return _each_once(split.kind, table).select(list(columns))
 
-    def _decoder(self, kind: str, columns: Sequence[str]) -> Callable[[Sequence[Hit]], pa.Table]:
-        def use(hits: Sequence[Hit]) -> pa.Table:
-            table, wrong = decode(kind, columns, [hit.source for hit in hits])
+    def _decoder(self, kind: str, columns: Sequence[str]) -> Callable[[Page], pa.Table]:
+        def use(page: Page) -> pa.Table:
+            table, wrong = decode(kind, columns, page)
             with self._lock:
                 for reason in wrong:
                     self._aside[kind, reason] = self._aside.get((kind, reason), 0) + 1
@@ -100,7 +99,7 @@ class Reader:
     def set_aside(self) -> list[SetAside]:
         """What was read and is no record; it stays in its stream."""
         with self._lock:
-            return [SetAside(self.target(kind), reason, many) for (kind, reason), many in sorted(self._aside.items())]
+            return [SetAside(",".join(self.targets(kind)), reason, many) for (kind, reason), many in sorted(self._aside.items())]
 
 
 def _each_once(kind: str, table: pa.Table) -> pa.Table:

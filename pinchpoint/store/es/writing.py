@@ -20,14 +20,13 @@ from pinchpoint.store.es import names
 from pinchpoint.store.es.deleting import delete
 from pinchpoint.store.es.documents import SEGMENT, WRITING, encode
 from pinchpoint.store.es.door import Door
+from pinchpoint.store.es.mappings import DIMENSIONS
 from pinchpoint.store.incoming import times_of
 
 #: How long a write waits for a server that takes nothing: a node that restarts needs less than a minute.
 PATIENCE_S = 300.0
 #: A time-series stream takes what is at most two hours old and half an hour ahead (index.look_back_time, index.look_ahead_time).
 _OLDEST_NS, _NEWEST_NS = 90 * 60 * NS, 20 * 60 * NS
-#: What tells the series of a time-series stream apart, beside METRIC_NAMES.
-DIMENSIONS = ("entity.kind", "entity.id", "host.name", "run.id", "rank", "process.pid")
 _MS = 1_000_000
 
 
@@ -155,7 +154,8 @@ def _fitting(batch: pa.RecordBatch, now_ns: int) -> list[bool]:
     recent = pc.and_(pc.greater(batch.column("@timestamp").cast(pa.int64()), now_ns - _OLDEST_NS),
                      pc.less(batch.column("@timestamp").cast(pa.int64()), now_ns + _NEWEST_NS))
     known = pc.and_(batch.column("entity.kind").is_valid(), batch.column("entity.id").is_valid())
-    series = zip(*(batch.column(name).to_pylist() for name in DIMENSIONS), strict=True)
+    told_by = [name for name in DIMENSIONS if name in batch.schema.names]
+    series = zip(*(batch.column(name).to_pylist() for name in told_by), map(str, batch.column("labels").to_pylist()), strict=True)
     seen: set[tuple[object, ...]] = set()
     fitting = []
     for fits, time_ns, one, readings in zip(pc.and_(recent, known).to_pylist(), times_of(batch).tolist(), series,
