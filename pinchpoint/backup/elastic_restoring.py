@@ -28,8 +28,8 @@ class Plan:
     snapshot: Snapshot
     indices: list[str]
     """What is restored, under the same names."""
-    occupied: dict[str, int]
-    """Number of documents of those that are there and hold any."""
+    occupied: dict[str, int | None]
+    """Number of documents of those that are there and hold any; None where that cannot be read."""
     there: list[str]
     """All of those that are there."""
 
@@ -68,14 +68,25 @@ def plan(repository: Repository, namespace: str, snapshot: Snapshot) -> Plan:
     indices = [index for index in ours if index in snapshot.indices]
     need(door, "restore", ["manage"], {index: ["manage", "read"] for index in [*indices, f"{ABOUT}-{namespace}"]})
     there = [index for index in existing(door, namespace) if index in indices]
-    counts = count(door, there) if there else {}
-    return Plan(snapshot, indices, {index: number for index, number in counts.items() if number}, there)
+    lost = _lost(door, there)
+    counts = count(door, [index for index in there if index not in lost])
+    occupied: dict[str, int | None] = {index: number for index, number in counts.items() if number}
+    return Plan(snapshot, indices, occupied | dict.fromkeys(lost), there)
+
+
+def _lost(door: Door, indices: list[str]) -> list[str]:
+    """Those of some indices that cannot be read, such as after a restore of which a part was damaged; asking them takes a minute."""
+    if not indices:
+        return []
+    health = door.call("GET", f"/_cluster/health/{','.join(indices)}", expect=(404, 408), level="indices", timeout="0s")
+    return [name for name, one in health.get("indices", {}).items() if one["active_primary_shards"] < one["number_of_shards"]]
 
 
 def refuse(todo: Plan, door: Door, replace: bool) -> None:
     """Raises: StoreError when a server holds results that nobody gave up."""
     if todo.occupied and not replace:
-        said = ", ".join(f"{index} ({number:,})" for index, number in list(todo.occupied.items())[:3])
+        said = ", ".join(f"{index} ({'cannot be read' if number is None else f'{number:,}'})"
+                         for index, number in list(todo.occupied.items())[:3])
         raise StoreError(f"{door.server} holds documents in {len(todo.occupied)} of the indices to restore: {said}. "
                          "Restore into another server, or give them up: --replace")
 
