@@ -44,9 +44,9 @@ def test_what_is_pushed_comes_out_in_order_for_each_output(tmp_path):
     first = rest_of(one)
     spool.push([item(3)])
 
-    assert ["m-000001", "m-000002"] == first
-    assert ["m-000003"] == rest_of(one)
-    assert ["m-000001", "m-000002", "m-000003"] == rest_of(two)
+    assert first == ["m-000001", "m-000002"]
+    assert rest_of(one) == ["m-000003"]
+    assert rest_of(two) == ["m-000001", "m-000002", "m-000003"]
 
 
 def test_items_come_out_as_they_went_in(tmp_path):
@@ -76,7 +76,7 @@ def test_what_was_not_settled_is_taken_again_after_a_restart(tmp_path):
 
     again = opened(tmp_path)
 
-    assert ["m-000001", "m-000002"] == rest_of(again.input(tmp_path / "one"))
+    assert rest_of(again.input(tmp_path / "one")) == ["m-000001", "m-000002"]
 
 
 def test_take_stays_near_the_bytes_that_are_asked_for(tmp_path):
@@ -89,7 +89,7 @@ def test_take_stays_near_the_bytes_that_are_asked_for(tmp_path):
     batch = reader.take(3500)
 
     assert batch is not None
-    assert 3 == len(batch.items)
+    assert len(batch.items) == 3
 
 
 def test_the_oldest_goes_first_and_is_counted(tmp_path):
@@ -106,9 +106,9 @@ def test_the_oldest_goes_first_and_is_counted(tmp_path):
 
     assert [f"m-{number:06d}" for number in range(1000)] == got
     assert f"m-{999:06d}" == kept[-1]
-    assert 1000 == len(kept) + lost["dropped_items"]
+    assert len(kept) + lost["dropped_items"] == 1000
     assert lost["dropped_bytes"] > 10_000 * lost["dropped_items"]
-    assert 0 == fast.counters()["dropped_items"]
+    assert fast.counters()["dropped_items"] == 0
     assert sum(path.stat().st_size for path in (tmp_path / "spool").iterdir()) <= 2 * MB
 
 
@@ -121,7 +121,7 @@ def test_a_receiver_is_told_when_only_unread_items_could_make_room(tmp_path):
     while spool.offer([item(taken, 10_000)]):
         taken += 1
 
-    assert 0 == one.counters()["dropped_items"]
+    assert one.counters()["dropped_items"] == 0
     assert spool.is_full()
     rest_of(one)
     assert spool.offer([item(taken, 10_000)])
@@ -144,7 +144,7 @@ def test_read_segments_are_deleted(tmp_path):
         spool.push([item(number, 10_000)])
         rest_of(reader)
 
-    assert 2 >= len(list((tmp_path / "spool").iterdir()))
+    assert len(list((tmp_path / "spool").iterdir())) <= 2
 
 
 @pytest.mark.parametrize("cut", [1, 5, 11, 12, 13, 60])
@@ -161,8 +161,8 @@ def test_a_torn_end_is_cut(tmp_path, cut):
     reader = again.input(tmp_path / "one")
     again.push([item(2)])
 
-    assert ["m-000001", "m-000002"] == rest_of(reader)
-    assert 0 == again.counters()["damaged_segments"]
+    assert rest_of(reader) == ["m-000001", "m-000002"]
+    assert again.counters()["damaged_segments"] == 0
 
 
 def test_a_damaged_middle_is_skipped_to_the_next_segment_and_counted(tmp_path):
@@ -179,7 +179,7 @@ def test_a_damaged_middle_is_skipped_to_the_next_segment_and_counted(tmp_path):
     again = opened(tmp_path, 2 * MB)
     found = rest_of(again.input(tmp_path / "one"))
 
-    assert 1 == again.counters()["damaged_segments"]
+    assert again.counters()["damaged_segments"] == 1
     assert 60 > len(found) > 40
     assert sorted(found) == found
     assert {"m-000000", "m-000059"} <= set(found)
@@ -198,7 +198,7 @@ def test_damage_while_it_is_open_is_skipped_and_counted(tmp_path):
 
     found = rest_of(reader)
 
-    assert 1 == reader.counters()["damaged_segments"]
+    assert reader.counters()["damaged_segments"] == 1
     assert {"m-000000", "m-000059"} <= set(found)
 
 
@@ -225,8 +225,8 @@ def test_a_full_disk_leaves_items_in_memory_bounded_and_counted(tmp_path):
 
     assert 4 * MB < held <= 8 * MB
     assert {"m-000000", "m-002000", "m-002001"} <= set(found)
-    assert 2002 == len(found) + reader.counters()["dropped_items"]
-    assert 0 < spool.counters()["disk_failures"]
+    assert len(found) + reader.counters()["dropped_items"] == 2002
+    assert spool.counters()["disk_failures"] > 0
     assert any(path.stat().st_size for path in (tmp_path / "spool").iterdir())
 
 
@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_made_leaves_items_in_memory(tmp_path):
     reader = spool.input(tmp_path / "one")
     spool.push([item(1)])
 
-    assert ["m-000001"] == rest_of(reader)
+    assert rest_of(reader) == ["m-000001"]
 
 
 def test_a_position_survives_damage_of_one_of_its_places(tmp_path):
@@ -263,7 +263,7 @@ def test_a_position_that_is_lost_begins_at_the_oldest(tmp_path):
     spool.close()
     (tmp_path / "one").write_bytes(b"\xff" * 200)
 
-    assert ["m-000001", "m-000002"] == rest_of(opened(tmp_path).input(tmp_path / "one"))
+    assert rest_of(opened(tmp_path).input(tmp_path / "one")) == ["m-000001", "m-000002"]
 
 
 def test_segments_that_are_gone_do_not_stop_what_comes_after(tmp_path):
@@ -281,7 +281,7 @@ def test_segments_that_are_gone_do_not_stop_what_comes_after(tmp_path):
     reader = again.input(tmp_path / "one")
     again.push([item(99)])
 
-    assert ["m-000099"] == rest_of(reader)
+    assert rest_of(reader) == ["m-000099"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
