@@ -5,7 +5,7 @@ import email.message
 import threading
 import zlib
 from http import HTTPStatus
-from typing import BinaryIO
+from typing import Protocol
 
 _INFLATED_AT_ONCE = 1 << 20
 _MOST_LINE_BYTES = 1024
@@ -30,6 +30,14 @@ class Limits:
     """From the first byte of a request to the last byte of its body, and again for the answer to be taken."""
     idle_s: float = 60.0
     """Between two requests of one connection."""
+
+
+class Readable(Protocol):
+    """What a body is read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def readline(self, size: int, /) -> bytes: ...
 
 
 class RefusedError(Exception):
@@ -81,7 +89,7 @@ def declared_length(headers: email.message.Message) -> int | None:
     return int(text)
 
 
-def read_chunks(stream: BinaryIO, most_bytes: int, budget: Budget) -> tuple[bytes, int]:
+def read_chunks(stream: Readable, most_bytes: int, budget: Budget) -> tuple[bytes, int]:
     """A chunked body, and how many bytes of the budget it holds; what was taken is given back when it is refused."""
     parts, held = [], 0
     try:
@@ -102,7 +110,7 @@ def read_chunks(stream: BinaryIO, most_bytes: int, budget: Budget) -> tuple[byte
         raise
 
 
-def read_length(stream: BinaryIO, length: int, budget: Budget) -> bytes:
+def read_length(stream: Readable, length: int, budget: Budget) -> bytes:
     """A body of a known length, which the caller has compared with its limit; holds `length` bytes of the budget."""
     budget.take(length)
     try:
@@ -112,7 +120,7 @@ def read_length(stream: BinaryIO, length: int, budget: Budget) -> bytes:
         raise
 
 
-def _chunk_size(stream: BinaryIO) -> int:
+def _chunk_size(stream: Readable) -> int:
     line = stream.readline(_MOST_LINE_BYTES)
     digits = line.partition(b";")[0].strip()
     try:
@@ -123,7 +131,7 @@ def _chunk_size(stream: BinaryIO) -> int:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "a chunk without its size") from error
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
+def _exactly(stream: Readable, count: int) -> bytes:
     data = stream.read(count)
     if len(data) != count:
         raise ConnectionError("the client went away in the middle of a body")
@@ -131,6 +139,7 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def too_large(most_bytes: int) -> RefusedError:
+    """What a body above the limit is answered with."""
     return RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {most_bytes} bytes, send less at once")
 
 

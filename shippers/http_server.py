@@ -223,7 +223,8 @@ class _Connection(BaseHTTPRequestHandler):
     def setup(self) -> None:
         self.connection = self.request
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.rfile = io.BufferedReader(self._stream, 1 << 16)
+        self._reader = io.BufferedReader(self._stream, 1 << 16)
+        self.rfile = self._reader
 
     def finish(self) -> None:
         self.rfile.close()
@@ -231,7 +232,7 @@ class _Connection(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         self.close_connection = True
         self._stream.due_in(self._owner.limits.idle_s)
-        if not self.rfile.peek(1):
+        if not self._reader.peek(1):
             return
         self._stream.due_in(self._owner.limits.request_s)
         self.command, self.request_version, self.requestline = "", self.protocol_version, ""
@@ -299,8 +300,8 @@ class _Connection(BaseHTTPRequestHandler):
             self._waits_for_100 = False
             self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if length is None:
-            return read_chunks(self.rfile, limits.body_bytes, budget)
-        return read_length(self.rfile, length, budget), length
+            return read_chunks(self._reader, limits.body_bytes, budget)
+        return read_length(self._reader, length, budget), length
 
     def _work(self, route: Route, body: bytes, content_type: str, query: str) -> Response:
         owner = self._owner
