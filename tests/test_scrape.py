@@ -69,10 +69,13 @@ def exporter(body: bytes | str, content_type: str = TEXT, status: int = 200, **h
 
 
 def scrape(body: bytes | str, content_type: str = TEXT, **headers: str) -> tuple[list[Reading], ScrapeSource]:
+    """The readings without `up`, and what made them."""
     with exporter(body, content_type, **headers) as url:
         source = ScrapeSource(url, "h")
         try:
-            return source.read()[:-1], source
+            exported, *others = source.read()
+            assert exported.metrics.pop("up") == 1.0
+            return ([exported] if exported.metrics else []) + others, source
         finally:
             source.close()
 
@@ -99,12 +102,12 @@ def test_vllm_becomes_readings_of_a_service() -> None:
         readings = ScrapeSource(url, "h").read()
     port = url.split(":")[2].split("/")[0]
 
-    by_bound = {(reading.labels or {}).get("le", ""): reading for reading in readings[:-1]}
+    by_bound = {(reading.labels or {}).get("le", ""): reading for reading in readings[1:]}
     assert by_bound[""] == Reading("service", f"h:{port}/llama/0", {
         "serving.requests_running": 3.0, "serving.kv_cache_ratio": 0.75, "serving.first_tokens": 4.0, "serving.first_token_s": 1.5,
         "serving.requests_done": 7.0})
     assert by_bound["0.1"].metrics == {"vllm:time_to_first_token_seconds_bucket": 2.0}
-    assert readings[-1] == Reading("service", f"h:{port}", {"up": 1.0})
+    assert readings[0] == Reading("service", f"h:{port}", {"up": 1.0})
 
 
 def test_node_exporter_adds_up_what_it_splits() -> None:
@@ -198,7 +201,7 @@ def test_a_time_in_the_page_is_the_time_of_the_reading() -> None:
     """What an exporter measured earlier keeps its own time, apart from the rest."""
     readings, _ = scrape("a 1 1500\nb 2\nc NaN\n")
 
-    assert [(reading.metrics, reading.time_ns) for reading in readings] == [({"a": 1.0}, 1_500_000_000), ({"b": 2.0}, None)]
+    assert [(reading.metrics, reading.time_ns) for reading in readings] == [({"b": 2.0}, None), ({"a": 1.0}, 1_500_000_000)]
 
 
 def test_a_page_may_come_compressed() -> None:
@@ -344,7 +347,7 @@ def test_a_real_prometheus_is_read_whole(node_exporter: str, tmp_path: Path) -> 
         process.kill()
         process.wait()
 
-    (memory, _) = readings
+    (_, memory) = readings
     assert memory.metrics.keys() == {"system.memory.total_bytes"}
     assert abs((memory.time_ns or 0) - SYSTEM_CLOCK.now_ns()) < 60 * 10**9
     assert federation.bad_lines == 0

@@ -51,7 +51,7 @@ class ScrapeSource:
         """Why the last reading failed; empty when it did not."""
 
     def read(self) -> list[Reading]:
-        """One reading of each thing the exporter tells of, and one of the exporter itself."""
+        """One reading of each thing the exporter tells of; the first is of the exporter itself."""
         text, is_openmetrics = self._fetch()
         if text is None:
             self.failed += 1
@@ -61,7 +61,7 @@ class ScrapeSource:
         self.bad_lines += page.bad_lines
         if not page.complete:
             self.problem = "a page without its end"
-        return [*readings, Reading("service", self._instance, {"up": 1.0})]
+        return readings
 
     def counters(self) -> dict[str, float]:
         """Lines that were no samples, and readings that failed."""
@@ -92,7 +92,8 @@ class ScrapeSource:
             return answer.status, answer.headers.get("Content-Type", ""), data
 
     def _readings(self, page: Page) -> Iterator[Reading]:
-        found: dict[_Key, dict[str, float]] = {}
+        # `up` goes with what has no labels: two readings of one thing at one time would be taken for the same one
+        found: dict[_Key, dict[str, float]] = {("service", self._instance, (), None): {"up": 1.0}}
         for sample in page:
             value = sample.value
             if not math.isfinite(value) or (value in DCGM_SENTINELS and sample.name.startswith("DCGM_")):
