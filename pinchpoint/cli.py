@@ -23,6 +23,7 @@ SHORT_HELPS = {
     "incidents": "List the incidents of a store.",
     "label": "Write down what you found out about an incident.",
     "sdk": "Print the folder that brings the SDK to training code.",
+    "ship": "Ship logs, metrics, traces and events of this host to a store.",
     "watch": "Run a command and say at its end why it was slow.",
 }
 

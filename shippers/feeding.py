@@ -1,0 +1,167 @@
+"""Everything that is not a file and feeds the spool: readings on a beat, and receivers."""
+
+import errno
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pinchpoint.clock import Clock
+from pinchpoint.errors import ConfigError
+from pinchpoint.ship_settings import Ship
+from shippers.items import Item
+from shippers.polling import Poller, Task
+from shippers.redact import Redactor
+from shippers.self_metrics import Sample, of_counters
+from shippers.sources.documents import reading_item
+from shippers.sources.reading import Reading
+from shippers.spool import Spool
+
+_EVENTS_EVERY_S = 1.0
+
+
+class Receiver(Protocol):
+    """Something that runs from its making on, and pushes."""
+
+    def counters(self) -> dict[str, float]:
+        """What happened so far."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
+class Feeds:
+    """The sources of one configuration; what they see goes into the spool, without secrets."""
+
+    def __init__(self, ship: Ship, spool: Spool, redactor: Redactor, host: str, clock: Clock,
+                 of_agent: Callable[[], Iterable[Reading]]) -> None:
+        """of_agent: readings of the agent itself.
+
+        Raises: ConfigError for what cannot be read, with the name of the setting.
+        """
+        self._spool, self._redactor, self._host, self._clock = spool, redactor, host, clock
+        self._receivers: list[Receiver] = []
+        self._counted: list[Receiver] = []
+        self._closers: list[Callable[[], None]] = []
+        self.poller = Poller(list(self._tasks(ship, of_agent)), spool.push, clock)
+
+    def start(self) -> None:
+        """Read on the beat."""
+        self.poller.start()
+
+    def close(self) -> None:
+        """Take no more, answer what has arrived."""
+        for receiver in self._receivers:
+            receiver.close()
+        self.poller.close()
+        for close in self._closers:
+            close()
+
+    def samples(self) -> Iterator[Sample]:
+        """What happened in the sources so far."""
+        for one in self._counted:
+            yield from of_counters(one.counters())
+        yield from of_counters({"poll.failures": float(sum(task.failures for task in self.poller.tasks)),
+                                "poll.refused_items": float(self.poller.refused)})
+
+    def problems(self) -> dict[str, str]:
+        """Sources that cannot be read just now, with the reason."""
+        found = {task.name: task.problem for task in self.poller.tasks if task.problem}
+        found.update((f"scrape {one.url}", one.problem) for one in self._counted if isinstance(one, _Scraped) and one.problem)
+        return found
+
+    def _tasks(self, ship: Ship, of_agent: Callable[[], Iterable[Reading]]) -> Iterator[Task]:
+        if ship.host is not None:
+            yield Task("host", ship.host.interval_s, self._host_reader())
+        for scrape in ship.scrape:
+            source = _Scraped(scrape.url, self._host)
+            self._counted.append(source)
+            self._closers.append(source.close)
+            yield Task(f"scrape {scrape.url}", scrape.interval_s, self._reader(source.read))
+        if ship.events is not None and ship.events.watch is not None:
+            from shippers.sources.event_folder import EventFolder
+
+            folder = EventFolder(ship.events.watch, push=self._push, redact=self._redactor, host=self._host, clock=self._clock)
+            self._counted.append(folder)  # type: ignore[arg-type]  # counted, never closed
+            yield Task("events", _EVENTS_EVERY_S, _nothing(folder.poll))
+        yield Task("agent", ship.self.interval_s, self._reader(lambda: list(of_agent())))
+
+    def _host_reader(self) -> Callable[[], list[Item]]:
+        import os
+
+        from shippers.sources.cgroup import CgroupSource
+        from shippers.sources.filesystem import FilesystemSource
+        from shippers.sources.host import HostSource
+        from shippers.sources.network import NetworkSource
+        from shippers.sources.nfs import NfsSource
+
+        sources: list[Any] = [HostSource(self._host), NetworkSource(self._host), FilesystemSource(self._host), NfsSource(self._host),
+                              CgroupSource(self._host, os.getpid())]
+        self._closers += [source.close for source in sources if hasattr(source, "close")]
+        return self._reader(lambda: [reading for source in sources for reading in source.read()])
+
+    def _reader(self, read: Callable[[], list[Reading]]) -> Callable[[], list[Item]]:
+        def items() -> list[Item]:
+            now_ns = self._clock.now_ns()
+            return [item for item in (reading_item(one, now_ns, self._host) for one in read()) if item is not None]
+
+        return items
+
+    def _push(self, items: Sequence[Item]) -> None:
+        """What receivers are given: an error when the spool can take nothing without losing what no output has."""
+        if not self._spool.offer(items):
+            raise OSError(errno.ENOSPC, "the spool is full")
+
+    def listen(self, ship: Ship) -> None:
+        """Open the receivers. Raises: ConfigError or UsageError with the name of the setting."""
+        if ship.otlp is not None:
+            from shippers.sources.otlp import OtlpReceiver
+
+            token = None if ship.otlp.token_file is None else secret(ship.otlp.token_file, "ship.otlp.token_file")
+            self._add(OtlpReceiver(ship.otlp.listen, push=self._push, is_full=self._spool.is_full, redact=self._redactor, host=self._host,
+                                   clock=self._clock, token=token))
+        if ship.events is not None and ship.events.listen is not None:
+            from shippers.sources.webhook import WebhookReceiver
+
+            if ship.events.secret_file is None:
+                raise ConfigError("ship.events.secret_file: is missing: webhooks are believed only when they are signed with it")
+            self._add(WebhookReceiver(ship.events.listen, secret=secret(ship.events.secret_file, "ship.events.secret_file"), push=self._push,
+                                      redact=self._redactor, clock=self._clock))
+
+    def _add(self, receiver: Receiver) -> None:
+        self._receivers.append(receiver)
+        self._counted.append(receiver)
+
+
+class _Scraped:
+    """An exporter, with the URL that problems are told of."""
+
+    def __init__(self, url: str, host: str) -> None:
+        from shippers.sources.scrape import ScrapeSource
+
+        self.url = url.partition("?")[0].rpartition("@")[2]
+        self._source = ScrapeSource(url, host)
+        self.read, self.counters, self.close = self._source.read, self._source.counters, self._source.close
+
+    @property
+    def problem(self) -> str:
+        return self._source.problem
+
+
+def _nothing(poll: Callable[[], None]) -> Callable[[], list[Item]]:
+    """A source that pushes by itself, as one that is read."""
+    def read() -> list[Item]:
+        poll()
+        return []
+
+    return read
+
+
+def secret(path: Path, name: str) -> bytes:
+    """What a file of one secret holds. Raises: ConfigError that names the setting."""
+    try:
+        data = path.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot read {path}: {error.strerror}") from error
+    if not data:
+        raise ConfigError(f"{name}: {path} is empty")
+    return data
