@@ -8,11 +8,8 @@ class Item(NamedTuple):
     """One record on its way."""
 
     kind: str
-    """Of `fields.SHIPPED`."""
     id: str
-    """Its `event.id`; in Elasticsearch the `_id` too."""
     document: bytes
-    """A JSON object in one line, without `kind`."""
 
 
 class Batch(NamedTuple):
@@ -20,20 +17,20 @@ class Batch(NamedTuple):
 
     items: list[Item]
     token: object
-    """Given back to the input once every item is settled; means nothing to anybody else."""
+    """Opaque to the sender; given back to the input when every item is settled."""
 
 
 class Input(Protocol):
-    """What a lane reads from, one for each output: files, or the spool."""
+    """What a lane reads from, one for each output."""
 
     def take(self, most_bytes: int) -> Batch | None:
-        """The next items, up to about so many bytes of documents; None when there is nothing now."""
+        """The next items, documents of up to about so many bytes together; None when there is nothing now."""
 
     def settled(self, token: object) -> None:
-        """Every item of a batch is stored, or set aside for good: progress may be made durable."""
-
-    def close(self) -> None:
-        """Let go of everything; what was not settled is taken again by the next one."""
+        """Every item of the batch is settled: progress may be made durable."""
 
     def counters(self) -> Mapping[str, float]:
-        """What happened so far, by name; only grows."""
+        """Cumulative, under the names of the self-metrics."""
+
+    def close(self) -> None:
+        """Let go of files; what was not settled will be handed out again."""
