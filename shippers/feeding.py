@@ -19,11 +19,15 @@ from shippers.spool import Spool
 _EVENTS_EVERY_S = 1.0
 
 
-class Receiver(Protocol):
-    """Something that runs from its making on, and pushes."""
+class Counted(Protocol):
+    """Something that tells what happened."""
 
     def counters(self) -> dict[str, float]:
         """What happened so far."""
+
+
+class Receiver(Counted, Protocol):
+    """Something that runs from its making on, and pushes."""
 
     def close(self) -> None:
         """Take no more."""
@@ -40,7 +44,7 @@ class Feeds:
         """
         self._spool, self._redactor, self._host, self._clock = spool, redactor, host, clock
         self._receivers: list[Receiver] = []
-        self._counted: list[Receiver] = []
+        self._counted: list[Counted] = []
         self._closers: list[Callable[[], None]] = []
         self.poller = Poller(list(self._tasks(ship, of_agent)), spool.push, clock)
 
@@ -81,7 +85,7 @@ class Feeds:
             from shippers.sources.event_folder import EventFolder
 
             folder = EventFolder(ship.events.watch, push=self._push, redact=self._redactor, host=self._host, clock=self._clock)
-            self._counted.append(folder)  # type: ignore[arg-type]  # counted, never closed
+            self._counted.append(folder)
             yield Task("events", _EVENTS_EVERY_S, _nothing(folder.poll))
         yield Task("agent", ship.self.interval_s, self._reader(lambda: list(of_agent())))
 
@@ -124,8 +128,8 @@ class Feeds:
 
             if ship.events.secret_file is None:
                 raise ConfigError("ship.events.secret_file: is missing: webhooks are believed only when they are signed with it")
-            self._add(WebhookReceiver(ship.events.listen, secret=secret(ship.events.secret_file, "ship.events.secret_file"), push=self._push,
-                                      redact=self._redactor, clock=self._clock))
+            self._add(WebhookReceiver(ship.events.listen, secret=secret(ship.events.secret_file, "ship.events.secret_file"),
+                                      push=self._push, redact=self._redactor, clock=self._clock))
 
     def _add(self, receiver: Receiver) -> None:
         self._receivers.append(receiver)

@@ -84,6 +84,7 @@ class Lane:
     def _round(self) -> bool:
         """Take once from every input; False when this was the last time."""
         finishing = self._ending.finishing.is_set()
+        before = [dict(one.counters()) for one in self.inputs] if finishing else []
         most_bytes = self.output.most_bytes()
         found = hurried = False
         for one in self.inputs:
@@ -94,7 +95,8 @@ class Lane:
                 self._deliver(batch)
                 self._settle(one, batch)
         if finishing:
-            return found
+            # lines that make no document are progress too
+            return found or before != [dict(one.counters()) for one in self.inputs]
         if not hurried:
             # what comes in a second is sent together: ten small requests cost ten times as much
             self._ending.pause(self.output.linger_s)

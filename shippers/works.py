@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pinchpoint.clock import Clock
 from pinchpoint.config import Config
-from pinchpoint.errors import ConfigError, StoreError, UsageError
+from pinchpoint.errors import ConfigError, UsageError
 from pinchpoint.ship_settings import Ship
 from shippers.feeding import Feeds
 from shippers.items import Input
@@ -75,10 +75,12 @@ class Works:
             self._open.append(output.close)
             inputs: list[Input] = [self.spool.input(folder / "spool-position")]
             if survey is not None and registry is not None:
-                settles_s = {} if self._manner.patient else {"grace_s": 0.0}
-                inputs.insert(0, Tail(folder, survey, registry, self._clock, {"host.name": host}, redactor=redactor,
-                                      linger_s=output.linger_s * _SHARE_OF_LINGER if self._manner.patient else 0.0, **settles_s))
-                self._open.append(inputs[0].close)
+                tail = Tail(folder, survey, registry, self._clock, {"host.name": host}, redactor=redactor,
+                            linger_s=output.linger_s * _SHARE_OF_LINGER)
+                self._open.append(tail.close)
+                if not self._manner.patient:
+                    tail.hurry()
+                inputs.insert(0, tail)
             self.lanes.append(Lane(output, inputs, self.ending, say, patient=self._manner.patient))
         self.feeds = Feeds(ship, self.spool, redactor, host, self._clock, lambda: readings(self.samples(), host))
         if self._manner.patient:
@@ -110,7 +112,7 @@ class Works:
         for lane in self.lanes:
             if not lane.join(max(due_s - self._clock.monotonic_s(), 0.0)):
                 lane.output.abort()
-        return all([lane.join(1.0) for lane in self.lanes])
+        return [lane.join(1.0) for lane in self.lanes].count(False) == 0
 
     def close(self) -> None:
         """Let go of everything. Call it when the threads have ended."""
@@ -191,10 +193,5 @@ def check(config: Config, urls: Sequence[str], clock: Clock) -> list[str]:
     return against
 
 
-def _matches(path: str) -> Iterator[str]:
-    import glob
-
-    return glob.iglob(path, recursive=True)
-
-
-__all__ = ["Manner", "StoreError", "Works", "check", "file_sets", "urls_of"]
+def _matches(path: str) -> Iterator[Path]:
+    return Path("/").glob(path.lstrip("/"))

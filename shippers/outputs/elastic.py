@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pinchpoint.clock import Clock
 from pinchpoint.delivery import Outgoing, Sender, Settlement
-from pinchpoint.delivery.bulk import MOST_BYTES, Document, Rejected
+from pinchpoint.delivery.bulk import Document, Rejected
 from pinchpoint.delivery.counters import MEANINGS, Count, Counters, Ledger
 from pinchpoint.delivery.dead_letter import DeadLetters
 from pinchpoint.errors import DeadLetterError, DeliveryRefused, StoreRefused, UsageError
@@ -16,6 +16,8 @@ from shippers.outputs.base import Sleep
 from shippers.outputs.door import HttpDoor
 from shippers.outputs.streams import by_kind, late_metrics, stream_of
 
+#: Of documents; an input may give somewhat more, and it must still fit into one bulk.
+_MOST_BYTES = 1 << 20
 _LEAST_BYTES = 1 << 14
 _REFUSED_WAIT_S = 10.0
 _LEDGER_EVERY_S = 5.0
@@ -60,7 +62,7 @@ class ElasticOutput:
         self._unwritten: dict[str, Count] = {}
         self._letters = DeadLetters(folder / "dead-letter.ndjson", clock)
         self._sender = Sender(self._door, self._counters, SleepingClock(clock, self._pause), patience_s=patience_s)
-        self._most_bytes = MOST_BYTES
+        self._most_bytes = _MOST_BYTES
         self._strains = 0.0
         self._time_series = False
         self._trouble: str | None = None
@@ -145,7 +147,7 @@ class ElasticOutput:
         if strains > self._strains:
             self._most_bytes = max(self._most_bytes // 2, _LEAST_BYTES)
         else:
-            self._most_bytes = min(self._most_bytes + self._most_bytes // 16, MOST_BYTES)
+            self._most_bytes = min(self._most_bytes + self._most_bytes // 16, _MOST_BYTES)
         self._strains = strains
 
     def trouble(self) -> str | None:
