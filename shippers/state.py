@@ -59,10 +59,19 @@ def holder(folder: Path) -> int | None:
     return None
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write a file, whole or not at all; when this returns it is durable. Raises: OSError."""
+def replace_file(path: Path, data: bytes, mode: int = 0o600, temporary: Path | None = None) -> None:
+    """Write a file, whole or not at all; when this returns it is durable.
+
+    Args:
+        path: the file; its folder is made.
+        data: all of it.
+        mode: of a file that is made.
+        temporary: where it is written first, on the same file system; None is beside it.
+    Raises: OSError.
+    """
+    temporary = temporary or path.with_name(f".{path.name}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         view = memoryview(data)

@@ -134,7 +134,8 @@ def _put_local(root: Path, path: str, data: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         for folder in (target.parent, root, root.parent):
             _sync(folder)
-    replace_file(target, data, mode=0o644)
+    # what a kill leaves there is swept with the other scratch files of the lake
+    replace_file(target, data, mode=0o644, temporary=root / "_tmp" / secrets.token_hex(16))
 
 
 def _sync(folder: Path) -> None:
