@@ -361,7 +361,7 @@ def test_a_host_without_journalctl_has_a_named_state(tmp_path: Path) -> None:
 
 
 def test_the_real_journal_is_read(tmp_path: Path) -> None:
-    """Where this host has a journal, what is written to it arrives."""
+    """Where this host has a journal, what is written to it arrives once, also what was written while nobody followed."""
     try:
         found = subprocess.run(["journalctl", "--lines=1", "--output=json", "--quiet"], capture_output=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -369,10 +369,21 @@ def test_the_real_journal_is_read(tmp_path: Path) -> None:
     if not found.strip():
         pytest.skip("the journal is empty here")
     spool = Spool()
+
+    def write_line(text: str) -> None:
+        subprocess.run(["systemd-cat", "-t", "pinchpoint-test"], input=text.encode(), timeout=30, check=True)
+
     with following(tmp_path, "journalctl", spool, SYSTEM_CLOCK) as source:
         source.poll()
-        subprocess.run(["systemd-cat", "-t", "pinchpoint-test"], input=b"a line of the test\n", timeout=30, check=True)
-        poll_until(source, lambda: "a line of the test" in spool.messages())
+        time.sleep(0.5)  # nothing tells when journalctl has taken its place at the end
+        write_line("first line of the test\n")
+        poll_until(source, lambda: "first line of the test" in spool.messages())
+    write_line("second line of the test, \x1b[1mnobody follows\n")
+    with following(tmp_path, "journalctl", spool, SYSTEM_CLOCK) as source:
+        poll_until(source, lambda: any("nobody follows" in message for message in spool.messages()))
+
+    ours = [message for message in spool.messages() if "of the test" in message]
+    assert ours == ["first line of the test", "second line of the test, \x1b[1mnobody follows"]
 
 
 def test_a_torn_position_is_as_if_nothing_was_read(tmp_path: Path) -> None:
