@@ -373,17 +373,25 @@ def test_the_real_journal_is_read(tmp_path: Path) -> None:
     def write_line(text: str) -> None:
         subprocess.run(["systemd-cat", "-t", "pinchpoint-test"], input=text.encode(), timeout=30, check=True)
 
-    with following(tmp_path, "journalctl", spool, SYSTEM_CLOCK) as source:
-        source.poll()
-        time.sleep(0.5)  # nothing tells when journalctl has taken its place at the end
-        write_line("first line of the test\n")
-        poll_until(source, lambda: "first line of the test" in spool.messages())
-    write_line("second line of the test, \x1b[1mnobody follows\n")
-    with following(tmp_path, "journalctl", spool, SYSTEM_CLOCK) as source:
-        poll_until(source, lambda: any("nobody follows" in message for message in spool.messages()))
+    numbers = iter(range(100_000))
 
-    ours = [message for message in spool.messages() if "of the test" in message]
-    assert ours == ["first line of the test", "second line of the test, \x1b[1mnobody follows"]
+    def has_arrived(text: str) -> bool:
+        return any(text in message for message in spool.messages())
+
+    def write_and_look() -> bool:
+        # nothing tells when journalctl has taken its place at the end, so lines are written until one arrives
+        write_line(f"first {next(numbers)} of the test\n")
+        return has_arrived("first")
+
+    with following(tmp_path, "journalctl", spool, SYSTEM_CLOCK) as source:
+        poll_until(source, write_and_look)
+    write_line("nobody follows\n")
+    with following(tmp_path, "journalctl", spool, SYSTEM_CLOCK) as source:
+        poll_until(source, lambda: has_arrived("nobody follows"))
+
+    ours = [message for message in spool.messages() if "of the test" in message or message == "nobody follows"]
+    first = int(ours[0].split()[1])
+    assert ours == [*(f"first {number} of the test" for number in range(first, next(numbers))), "nobody follows"]
 
 
 def test_a_torn_position_is_as_if_nothing_was_read(tmp_path: Path) -> None:
