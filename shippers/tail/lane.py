@@ -1,17 +1,19 @@
 """The files of one output: what is new in them as batches, and how far they are settled."""
 
+import bisect
 import collections
 import dataclasses
 import functools
 import heapq
 from collections.abc import Mapping
-from itertools import repeat
+from itertools import accumulate, repeat
 from pathlib import Path
+from typing import NamedTuple
 
 from pinchpoint.clock import Clock, format_time
 from shippers.items import Batch, Item
 from shippers.redact import Redactor, redact
-from shippers.tail.cursor import HEAD_BYTES, Cursor
+from shippers.tail.cursor import HEAD_BYTES, START, Cursor
 from shippers.tail.enrichment import Enrichment
 from shippers.tail.follow import Followed, Replaced
 from shippers.tail.framing import MOST_LINE_BYTES, Framed, frame
@@ -39,6 +41,17 @@ class _Handed:
 
     cursors: dict[str, Cursor]
     settled: bool = False
+
+
+class _Taken(NamedTuple):
+    """What one look at a log brought."""
+
+    items: list[Item]
+    bytes: int
+    """Of the documents."""
+
+
+_NOTHING = _Taken([], 0)
 
 
 class Tail:
@@ -87,9 +100,8 @@ class Tail:
                 before.setdefault(log_id, cursor)
                 if one.cursor.offset > cursor.offset:
                     self._registry_knows(one)
-            for more in taken:
-                left -= len(more.document)
-            items += taken
+            left -= taken.bytes
+            items += taken.items
             due_s = self._next_due_s(one, now_s, one.cursor is not cursor)
             if due_s is not None:
                 again.append((due_s, log_id))
@@ -162,7 +174,7 @@ class Tail:
                 continue
             one = self._followed.get(log_id)
             if one is None:
-                cursor = self._offsets.cursors.get(log_id, Cursor())
+                cursor = self._offsets.cursors.get(log_id, START)
                 if log.complete is not None and cursor.offset >= log.complete:
                     continue
                 parser = LineParser(Enrichment(log, seen.files, self._constants), seen.files, self._redactor)
@@ -181,21 +193,21 @@ class Tail:
                 if log_id not in logs:
                     self._forget(one)
 
-    def _read(self, one: Followed, left: int, now_s: float, time: str, observed: dict[str, Observed]) -> list[Item]:
+    def _read(self, one: Followed, left: int, now_s: float, time: str, observed: dict[str, Observed]) -> _Taken:
         """What is new in one log, up to about so many bytes of documents; moves its cursor."""
         try:
             if one.carrier is None and (not one.present or one.unchanged()):
-                return []
+                return _NOTHING
             if not one.open():
                 self._survey.look_again()
-                return []
+                return _NOTHING
             self._open.pop(one.log.id, None)
             self._open[one.log.id] = one
             if not one.look(now_s):
-                return []
+                return _NOTHING
             quiet = one.packed or now_s - one.grown_s >= self._grace_s
             if one.size == one.waiting_size and not quiet:
-                return []
+                return _NOTHING
             mark = self._offsets.observed_at(one.log.id, one.cursor.offset)
             wanted = min(max(_LEAST_BLOCK, int(left / self._expansion)), max(_MOST_BLOCK, mark.end - one.cursor.offset if mark else 0))
             block, whole = one.read(wanted)
@@ -206,17 +218,17 @@ class Tail:
             one.present = False
             if place is not None:
                 self._survey.changed(one.log, place)
-            return []
+            return _NOTHING
         except OSError:
             self._count["read_errors"] += 1
             self._let_go(one)
-            return []
+            return _NOTHING
         if not block:
-            return []
+            return _NOTHING
         return self._take_in(one, block, whole, left, quiet, time, mark, observed)
 
     def _take_in(self, one: Followed, block: bytes, whole: bytes, left: int, quiet: bool, time: str, mark: Observed | None,
-                 observed: dict[str, Observed]) -> list[Item]:
+                 observed: dict[str, Observed]) -> _Taken:
         cursor = one.cursor
         limit = self._offsets.next_mark(one.log.id, cursor.offset) - cursor.offset
         again = limit <= len(block)  # these lines were handed out before, and ended here
@@ -224,22 +236,18 @@ class Tail:
             block = block[:limit]
         at_end = cursor.offset + len(block) >= one.size_now()
         final = again or (quiet and at_end)
-        framed, documents, consumed = self._documents(one, block, mark.time if mark else time, final=final, at_end=at_end)
+        framed, (starts, documents), consumed = self._documents(one, block, mark.time if mark else time, final=final, at_end=at_end)
         if not consumed and not at_end and not final:  # a record that is larger than a block
-            framed, documents, consumed = self._documents(one, block, mark.time if mark else time, final=True, at_end=at_end)
-        size = sum(len(document) for _, document in documents)
+            framed, (starts, documents), consumed = self._documents(one, block, mark.time if mark else time, final=True, at_end=at_end)
+        size = sum(map(len, documents))
         if size > left * 1.5 and len(documents) > 1:
-            total = 0
-            for number, (_, document) in enumerate(documents):
-                total += len(document)
-                if total > left and number:
-                    consumed = documents[number][0] - cursor.offset
-                    documents = documents[:number]
-                    framed = frame(block[:consumed], skipping=cursor.skipping, final=True, at_end=False)
-                    break
+            number = max(1, bisect.bisect(list(accumulate(map(len, documents))), left))
+            consumed = starts[number] - cursor.offset
+            starts, documents = starts[:number], documents[:number]
+            framed = frame(block[:consumed], cursor.offset, skipping=cursor.skipping, final=True, at_end=False)
         if not consumed:
             one.waiting_size = one.size
-            return []
+            return _NOTHING
         self._expansion = 0.8 * self._expansion + 0.2 * max(0.5, size / len(block))
         skipping = mark.skipping if mark is not None and again else framed.skipping
         if cursor.offset < HEAD_BYTES:
@@ -256,18 +264,17 @@ class Tail:
         count["lines_empty"] += framed.empty
         count["lines_after_zeros"] += framed.zeros
         count["lines_partial"] += framed.partial
-        head = one.log.id + "-%012x"
-        return list(map(_new_item, zip(repeat("log"), [head % start for start, _ in documents], [each for _, each in documents])))
+        ids = map(f"{one.log.id}-%012x".__mod__, starts)
+        return _Taken(list(map(_new_item, zip(repeat("log"), ids, documents, strict=False))), size)
 
     def _documents(self, one: Followed, block: bytes, time: str, *, final: bool, at_end: bool) -> tuple[Framed, Documents, int]:
         """The documents of a block, and how many of its bytes are done with them."""
         base = one.cursor.offset
-        framed = frame(block, skipping=one.cursor.skipping, final=final, at_end=at_end)
-        starts = [base + start for start in framed.starts]
-        documents, waiting = one.parser.parse(framed.lines, starts, block, time, final=final)
+        framed = frame(block, base, skipping=one.cursor.skipping, final=final, at_end=at_end)
+        documents, waiting = one.parser.parse(framed.lines, framed.starts, block, time, final=final)
         if not waiting:
             return framed, documents, framed.consumed
-        consumed = framed.starts[-waiting]
+        consumed = framed.starts[-waiting] - base
         return dataclasses.replace(framed, lines=framed.lines[:-waiting], skipping=False, partial=0), documents, consumed
 
     def _registry_knows(self, one: Followed) -> None:

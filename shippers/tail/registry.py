@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pinchpoint.clock import NS, Clock
-from shippers.tail.cursor import Cursor
+from shippers.tail.cursor import START, Cursor
 from shippers.tail.discover import Place, family_of
 from shippers.tail.journal import Journal
 
@@ -31,7 +31,7 @@ class Log:
     """History that was there before the agent and that nobody asked for."""
     complete: int | None = None
     """The size of a log that can grow no more, in unpacked bytes."""
-    furthest: Cursor = Cursor()
+    furthest: Cursor = START
     """Up to where any output has read it."""
 
     @property
@@ -113,12 +113,13 @@ class Registry:
                 return
             self.new = False
             self._changed[log.id] = log
-            if log.place is not None and (owner := taken.get(log.place)) is not None:  # what the journal says is newer
-                log.place, self.by_place[log.place] = None, owner
+            place = log.place
+            if place is not None and place in taken:  # what the journal says is newer
+                log.place, self.by_place[place] = None, taken[place]
 
     def forget_gone(self, present: Iterable[Place]) -> None:
         """Drop the logs that went first, when more than `MOST_GONE` have no file any more."""
-        gone = self.logs.keys() - {self.by_place[place].id for place in present if place in self.by_place}
+        gone = self.logs.keys() - {log.id for place in present if (log := self.by_place.get(place)) is not None}
         if len(gone) <= MOST_GONE + MOST_GONE // 10:
             return
         # in the order in which they were met
