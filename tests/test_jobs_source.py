@@ -12,6 +12,7 @@ import pytest
 
 from pinchpoint.clock import NS, SYSTEM_CLOCK, HeldClock
 from shippers.items import Item
+from shippers.redact import Redactor
 from shippers.sources.job_files import read_job_files
 from shippers.sources.job_places import place_of, variables
 from shippers.sources.jobs import JobSource, JobsState
@@ -105,7 +106,7 @@ class Host:
         (self.root / "proc" / str(pid)).rmdir()
 
     def source(self, job_folder: Path | None = None) -> JobSource:
-        return JobSource("h", redact=lambda text: text, clock=self.clock, job_folder=job_folder, root=self.root)
+        return JobSource("h", redact=Redactor(), clock=self.clock, job_folder=job_folder, root=self.root)
 
 
 def told(items: list[Item]) -> list[tuple[str, Any, Any]]:
@@ -257,7 +258,7 @@ def test_an_environment_that_may_not_be_read_has_a_name(tmp_path: Path) -> None:
 
 def test_a_real_process_is_found_and_seen_to_end() -> None:
     """Through the real /proc, with its own start time, which is now."""
-    source = JobSource("h", redact=lambda text: text, clock=SYSTEM_CLOCK)
+    source = JobSource("h", redact=Redactor(), clock=SYSTEM_CLOCK)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE,
                                env={"RANK": "4294967", "CUDA_VISIBLE_DEVICES": "0"})
     try:

@@ -14,6 +14,7 @@ import pytest
 
 from pinchpoint.clock import SYSTEM_CLOCK, Clock, HeldClock
 from shippers.items import Item
+from shippers.redact import Redactor
 from shippers.sources.journal_lines import journal_record
 from shippers.sources.journald import JournalSource, JournalState
 from shippers.sources.kernel_log import PATH, KernelLogSource, KernelLogState, KernelRecord, parse_record
@@ -37,10 +38,6 @@ class Spool:
 
     def messages(self) -> list[str]:
         return [document["message"] for document in self.documents()]
-
-
-def hide(text: bytes) -> bytes:
-    return text.replace(b"hunter2", b"[redacted]")
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
@@ -93,7 +90,7 @@ class KernelLog:
 def kernel_source(tmp_path: Path, log: KernelLog, spool: Spool, clock: Clock | None = None, boot: str = "boot-1") -> KernelLogSource:
     (tmp_path / "proc/sys/kernel/random").mkdir(parents=True, exist_ok=True)
     (tmp_path / "proc/sys/kernel/random/boot_id").write_text(f"{boot}\n")
-    return KernelLogSource("h", push=spool.push, redact=hide, clock=clock or HeldClock(), position=tmp_path / "kernel.json",
+    return KernelLogSource("h", push=spool.push, redact=Redactor(), clock=clock or HeldClock(), position=tmp_path / "kernel.json",
                            open_log=log.open,
                            root=tmp_path)
 
@@ -102,7 +99,7 @@ def test_kernel_records_become_logs_with_the_time_of_the_clock(tmp_path: Path) -
     """The time since boot becomes the time of day; identity is boot and number; secrets are taken out."""
     log, spool, clock = KernelLog(), Spool(), HeldClock()
     clock.advance(10)  # held at 10 s after boot
-    log.say(41, "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus hunter2", priority=3)
+    log.say(41, "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus, password=hunter2", priority=3)
     kernel_source(tmp_path, log, spool, clock).poll()
 
     (item,) = spool.items
@@ -110,7 +107,7 @@ def test_kernel_records_become_logs_with_the_time_of_the_clock(tmp_path: Path) -
     assert json.loads(item.document) == {
         "event.id": "boot-1-29", "@timestamp": "2026-01-01T00:00:01.5Z", "log.level": "error", "log.file.path": "/dev/kmsg",
         "log.offset": 41,
-        "message": "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus [redacted]", "host.name": "h",
+        "message": "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus, password=[redacted]", "host.name": "h",
         "labels": {"log.syslog.facility": "kern"}}
 
 
@@ -177,7 +174,8 @@ def test_a_host_without_a_kernel_log_has_a_named_state(tmp_path: Path) -> None:
         return open_log
 
     for error, state in ((FileNotFoundError, KernelLogState.ABSENT), (PermissionError, KernelLogState.FORBIDDEN)):
-        source = KernelLogSource("h", push=Spool().push, redact=hide, clock=HeldClock(), position=tmp_path / "p", open_log=refuse(error))
+        source = KernelLogSource("h", push=Spool().push, redact=Redactor(), clock=HeldClock(), position=tmp_path / "p",
+                                 open_log=refuse(error))
         source.poll()
         assert source.state == state
 
@@ -189,9 +187,9 @@ def test_the_real_kernel_log_is_read(tmp_path: Path) -> None:
     except OSError as error:
         pytest.skip(f"{PATH} cannot be read here: {error.strerror}")
     spool = Spool()
-    source = KernelLogSource("h", push=spool.push, redact=hide, clock=SYSTEM_CLOCK, position=tmp_path / "kernel.json")
+    source = KernelLogSource("h", push=spool.push, redact=Redactor(), clock=SYSTEM_CLOCK, position=tmp_path / "kernel.json")
     source.poll()
-    again = KernelLogSource("h", push=spool.push, redact=hide, clock=SYSTEM_CLOCK, position=tmp_path / "kernel.json")
+    again = KernelLogSource("h", push=spool.push, redact=Redactor(), clock=SYSTEM_CLOCK, position=tmp_path / "kernel.json")
     seen = len(spool.items)
     again.poll()
     source.close()
@@ -256,7 +254,7 @@ class Journalctl:
 @contextlib.contextmanager
 def following(tmp_path: Path, program: str, spool: Spool, clock: Clock | None = None, *,
               with_kernel: bool = False) -> Iterator[JournalSource]:
-    source = JournalSource("h", push=spool.push, redact=hide, clock=clock or HeldClock(), position=tmp_path / "journal.json",
+    source = JournalSource("h", push=spool.push, redact=Redactor(), clock=clock or HeldClock(), position=tmp_path / "journal.json",
                            program=program,
                            with_kernel=with_kernel)
     try:
@@ -279,16 +277,16 @@ def test_the_journal_is_followed_from_its_cursor(tmp_path: Path) -> None:
     with following(tmp_path, str(program.path), spool) as source:
         source.poll()
         with program.writing() as pipe:
-            pipe.write(entry("c1") + b"\n" + entry("c2", "password hunter2")[:40])
+            pipe.write(entry("c1") + b"\n" + entry("c2", "password=hunter2")[:40])
             poll_until(source, lambda: spool.items)
-            pipe.write(entry("c2", "password hunter2")[40:] + b"\nnonsense\n" + entry("c3", "kernel", _TRANSPORT="kernel") + b"\n")
+            pipe.write(entry("c2", "password=hunter2")[40:] + b"\nnonsense\n" + entry("c3", "kernel", _TRANSPORT="kernel") + b"\n")
             poll_until(source, lambda: source.counts["bad"])
         assert source.state == JournalState.FOLLOWING
     with following(tmp_path, str(program.path), spool) as source:
         source.poll()
         until(lambda: len(program.calls()) == 2)
 
-    assert spool.messages() == ["hello", "password [redacted]"]
+    assert spool.messages() == ["hello", "password=[redacted]"]
     assert len({item.id for item in spool.items}) == 2
     first, second = program.calls()
     assert "--lines=0" in first
