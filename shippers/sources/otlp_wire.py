@@ -51,7 +51,8 @@ SpansRequest: Any = _request_type()
 class _Pairs(dict[bytes, tuple[str, str]]):
     def __missing__(self, raw: bytes) -> tuple[str, str]:
         pair = KeyValue.FromString(raw)
-        found = (pair.key, pair.value.string_value or text_of(pair.value))
+        value = pair.value
+        found = (pair.key, value.string_value or (str(number) if (number := value.int_value) else text_of(value)))
         if len(raw) <= _MOST_PAIR_BYTES:
             if len(self) >= _MOST_PAIRS:
                 self.clear()
