@@ -57,6 +57,7 @@ def test_control_groups_name_jobs_pods_and_containers(cgroup: str, expected: dic
      {"job.scheduler": "slurm", "job.id": "7", "job.step": "0", "job.name": "train", "job.array_id": "6", "job.array_task": "1",
       "run.id": "slurm-7", "rank": "1", "world_size": "2", "rank.source": "SLURM_PROCID"}),
     ({"RANK": "x", "LOCAL_RANK": "-1"}, {}),
+    ({"RANK": "9" * 30, "PMI_RANK": "\u0663"}, {}),
     ({"PINCHPOINT_RUN_ID": "r", "TORCHELASTIC_RUN_ID": "none"}, {"run.id": "r"}),
     ({"TORCHELASTIC_RUN_ID": "none", "CUDA_VISIBLE_DEVICES": "0"}, {}),
     ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOSTNAME": "train-3", "POD_NAMESPACE": "ml"},
@@ -105,8 +106,27 @@ class Host:
             path.unlink()
         (self.root / "proc" / str(pid)).rmdir()
 
-    def source(self, job_folder: Path | None = None) -> JobSource:
-        return JobSource("h", redact=Redactor(), clock=self.clock, job_folder=job_folder, root=self.root)
+    def source(self, job_folder: Path | None = None, position: str = "jobs.json") -> "Reader":
+        return Reader(position=self.root / position, clock=self.clock, job_folder=job_folder, root=self.root)
+
+
+class Reader:
+    """A source whose events are returned by the call that made them."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._items: list[Item] = []
+        self.broken = False
+        self.source = JobSource("h", push=self._push, redact=Redactor(), **settings)
+
+    def _push(self, items: list[Item]) -> None:
+        if self.broken:
+            raise OSError("no space left on device")
+        self._items += items
+
+    def read(self) -> list[Item]:
+        self.source.poll()
+        items, self._items = self._items, []
+        return items
 
 
 def told(items: list[Item]) -> list[tuple[str, Any, Any]]:
@@ -150,18 +170,49 @@ def test_ranks_below_a_launcher_are_told_each(tmp_path: Path) -> None:
     assert told(host.source().read()) == [("job_assigned", 1, "10"), ("job_assigned", 8, "20"), ("job_assigned", 9, "21")]
 
 
-def test_an_agent_that_starts_again_tells_the_same_again(tmp_path: Path) -> None:
-    """The ids are the same, so the record stays one; a process that gets the same number later is another one."""
+def test_an_agent_that_starts_again_goes_on(tmp_path: Path) -> None:
+    """Nothing is told again; without its position the same is told with the same ids, which stays one record."""
+    host = Host(tmp_path)
+    host.start(10, RANK="0")
+    first = host.source().read()
+    host.clock.advance(60)
+
+    assert host.source().read() == []
+    assert host.source(position="lost.json").read() == first
+
+
+def test_what_ended_while_the_agent_was_away_is_released(tmp_path: Path) -> None:
+    """A process that is gone, one whose number another one has, and all that a boot ended, which has the time of the boot."""
+    host = Host(tmp_path)
+    host.start(10, RANK="0")
+    host.start(11, RANK="1")
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    write_job(folder, "0", b"71\n")
+    assert len(host.source(folder).read()) == 3
+    host.end(10)
+    host.start(11, started=900, RANK="1")
+    assert told(host.source(folder).read()) == [("job_released", 0, "10"), ("job_released", 1, "11"), ("job_assigned", 1, "11")]
+
+    host.end(11)
+    host.write("sys/kernel/random/boot_id", b"next\n")
+    host.write("stat", b"cpu 1\nbtime 1767226000\n")
+    (released,) = host.source(folder).read()
+    assert json.loads(released.document)["@timestamp"] == "2026-01-01T00:06:40Z"
+    assert host.source(folder).read() == []
+
+
+def test_a_spool_that_takes_nothing_loses_no_event(tmp_path: Path) -> None:
+    """What was not pushed is pushed next time."""
     host = Host(tmp_path)
     host.start(10, RANK="0")
     source = host.source()
-    first = source.read()
-    host.clock.advance(60)
-    assert host.source().read() == first
+    source.broken = True
+    with pytest.raises(OSError, match="no space"):
+        source.read()
+    source.broken = False
 
-    host.start(10, started=900, RANK="0")
-    assert told(source.read()) == [("job_released", 0, "10"), ("job_assigned", 0, "10")]
-    assert host.source().read()[0].id != first[0].id
+    assert told(source.read()) == [("job_assigned", 0, "10")]
 
 
 def test_a_process_is_looked_at_again_after_its_program_began(tmp_path: Path) -> None:
@@ -236,7 +287,7 @@ def test_job_files_that_make_no_sense_are_no_jobs(tmp_path: Path) -> None:
 def test_what_cannot_be_known_has_a_name(tmp_path: Path) -> None:
     """A missing folder, and a kubelet that would have to be asked."""
     host = Host(tmp_path)
-    source = host.source(tmp_path / "none")
+    source = host.source(tmp_path / "none").source
     assert source.states() == [JobsState.NO_JOB_FOLDER, JobsState.NO_KUBELET]
     socket = tmp_path / "var/lib/kubelet/pod-resources/kubelet.sock"
     socket.parent.mkdir(parents=True)
@@ -253,12 +304,12 @@ def test_an_environment_that_may_not_be_read_has_a_name(tmp_path: Path) -> None:
     source = host.source()
     source.read()
 
-    assert JobsState.FORBIDDEN in source.states()
+    assert JobsState.FORBIDDEN in source.source.states()
 
 
-def test_a_real_process_is_found_and_seen_to_end() -> None:
+def test_a_real_process_is_found_and_seen_to_end(tmp_path: Path) -> None:
     """Through the real /proc, with its own start time, which is now."""
-    source = JobSource("h", redact=Redactor(), clock=SYSTEM_CLOCK)
+    source = Reader(position=tmp_path / "jobs.json", clock=SYSTEM_CLOCK)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE,
                                env={"RANK": "4294967", "CUDA_VISIBLE_DEVICES": "0"})
     try:

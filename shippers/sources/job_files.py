@@ -24,8 +24,8 @@ def read_job_files(folder: Path, now_ns: int, before: dict[str, tuple[str, ...]]
     jobs: dict[str, tuple[str, ...]] = {}
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False).st_mtime_ns) for entry in entries
-                     if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
+            found = sorted((entry.name, entry.stat(follow_symlinks=False).st_mtime_ns) for entry in entries
+                           if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False))
     except OSError:
         return jobs
     for name, changed_ns in found:

@@ -84,9 +84,9 @@ def _container(environment: Mapping[str, str], cgroup: str) -> Place:
 
 def _rank(environment: Mapping[str, str]) -> Place:
     for rank, local, size in _RANKS:
-        if environment.get(rank, "").isdecimal():
+        if _is_number(environment.get(rank, "")):
             given = (("rank", rank), ("local_rank", local), ("world_size", size))
-            place = {label: environment[name] for label, name in given if environment.get(name, "").isdecimal()}
+            place = {label: environment[name] for label, name in given if _is_number(environment.get(name, ""))}
             return place | {"rank.source": rank}
     return {}
 
@@ -96,7 +96,7 @@ def _gpus(environment: Mapping[str, str], local_rank: str) -> Place:
     visible = next((_list(environment[name]) for name in _VISIBLE if name in environment), [])
     # where SLURM shows a job its own devices only, they are numbered from 0 there, and it tells their numbers on the host
     on_host = _list(environment.get("SLURM_STEP_GPUS", "") or environment.get("SLURM_JOB_GPUS", ""))
-    if on_host and all(gpu.isdecimal() and int(gpu) < len(on_host) for gpu in visible):
+    if on_host and all(_is_number(gpu) and int(gpu) < len(on_host) for gpu in visible):
         visible = [on_host[int(gpu)] for gpu in visible] if visible else on_host
     if not visible:
         return {}
@@ -107,4 +107,8 @@ def _gpus(environment: Mapping[str, str], local_rank: str) -> Place:
 def _list(text: str) -> list[str]:
     """Devices of a list; none for words such as all, void or NoDevFiles."""
     given = [part.strip() for part in text.split(",")]
-    return given if all(gpu.isdecimal() or gpu.startswith(("GPU-", "MIG-")) for gpu in given) else []
+    return given if all(_is_number(gpu) or gpu.startswith(("GPU-", "MIG-")) for gpu in given) else []
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10

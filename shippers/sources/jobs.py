@@ -3,24 +3,23 @@
 import enum
 import hashlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pinchpoint.clock import NS, Clock, format_time
 from shippers.items import Item
 from shippers.sources.documents import Redact, make_item, place_fields, without_secrets
 from shippers.sources.job_files import read_job_files
-from shippers.sources.job_places import Place, place_of, variables
-from shippers.sources.process import parse_stat
+from shippers.sources.job_places import Place
+from shippers.sources.job_processes import JobProcesses
+from shippers.sources.position import Position
 from shippers.sources.reading import ROOT, number_after, read_once
 
-#: Between the birth of a process and its program starting it has the environment of its parent, so it is looked at twice.
-_LOOKS = 2
-#: Processes of no job are the most, and a number is seldom given again; whether another one has it is looked up now and then.
-_OTHERS_EVERY = 10
-_TOLD = ("job.id", "pod.name", "rank", "gpus", "gpu.index")
-#: Processes that a rank starts inherit its environment; what differs only in these is another process of the same rank.
-_OF_A_RANK = ("job.scheduler", "job.id", "run.id", "rank", "local_rank", "pod.uid", "container.id")
+_NAMED = ("job.id", "pod.name", "rank", "gpus", "gpu.index")
+
+#: What is assigned, by what has it: `BOOT/PID/TICKS` for a process, `gpu/NAME/JOB` for a file of the job folder.
+Assigned = dict[str, Place]
 
 
 class JobsState(enum.Enum):
@@ -33,139 +32,96 @@ class JobsState(enum.Enum):
                          "control groups, and their GPUs where the environment names them")
 
 
-class _Process(NamedTuple):
-    started_ticks: int
-    parent: int
-    looks: int
-    place: Place
-
-
 class JobSource:
-    """Events `job_assigned` and `job_released`, of processes and of GPUs.
+    """Pushes events `job_assigned` and `job_released`, of processes and of GPUs.
 
-    The event of a process carries the time at which the process started, and the ids are made of what is assigned: an agent that
-    starts again tells the same again, which stays one record.
+    The event of a process carries the time at which the process started; its release the time at which that was noticed, or that of
+    the boot which ended it. What ended while the agent was away is released when it starts again.
 
     Args:
         host: name of this host.
+        push: takes items to the spool; when it raises OSError the same events are pushed next time.
+        position: file that keeps what is assigned.
         job_folder: where the scheduler writes the jobs of each GPU, or None.
         root: where the kernel's files are.
     """
 
-    def __init__(self, host: str, *, redact: Redact, clock: Clock, job_folder: Path | None = None, root: Path = ROOT) -> None:
-        self._host, self._redact, self._clock, self._job_folder, self._root = host, redact, clock, job_folder, root
-        self._proc = f"{root / 'proc'}/"
-        self._ticks, self._page_bytes = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    def __init__(self, host: str, *, push: Callable[[list[Item]], None], redact: Redact, clock: Clock, position: Path,
+                 job_folder: Path | None = None, root: Path = ROOT) -> None:
+        self._host, self._push, self._redact, self._clock, self._job_folder, self._root = host, push, redact, clock, job_folder, root
+        self._ticks = os.sysconf("SC_CLK_TCK")
         self._boot = (read_once(root / "proc/sys/kernel/random/boot_id") or b"").decode(errors="replace").strip()
-        self._booted_s = number_after(read_once(root / "proc/stat"), b"btime ") or 0.0
-        self._processes: dict[int, _Process] = {}
-        self._told: dict[tuple[int, int], Place] = {}
+        self._booted_ns = int(number_after(read_once(root / "proc/stat"), b"btime ") or 0) * NS
+        self._processes = JobProcesses(root)
         self._gpu_jobs: dict[str, tuple[str, ...]] = {}
-        self._forbidden = False
-        self._readings = 0
+        self._position = Position(position)
+        self._assigned: Assigned = {key: place for key, place in self._position.load().items()
+                                    if isinstance(place, dict) and all(isinstance(value, str) for value in place.values())}
+        for key in self._assigned:
+            if key.startswith("gpu/"):
+                _, gpu, job = key.split("/", 2)
+                self._gpu_jobs[gpu] = (*self._gpu_jobs.get(gpu, ()), job)
 
-    def read(self) -> list[Item]:
-        """What was assigned or released since the last call."""
-        items = self._of_processes()
+    def poll(self) -> None:
+        """Push what was assigned or released since the last call.
+
+        Raises: OSError when the spool or the position cannot be written.
+        """
+        now = {f"{self._boot}/{pid}/{started}": place for (pid, started), place in self._processes.read().items()}
         if self._job_folder is not None:
-            items += self._of_job_files(self._job_folder)
-        return items
+            self._gpu_jobs = read_job_files(self._job_folder, self._clock.now_ns(), self._gpu_jobs)
+            now |= {f"gpu/{gpu}/{job}": _place_of_gpu(gpu, job) for gpu, jobs in self._gpu_jobs.items() for job in jobs}
+        if now == self._assigned:
+            return
+        items = list(self._changes(now))
+        if items:
+            self._push(items)
+        self._position.save(now)
+        self._assigned = now
 
     def states(self) -> list[JobsState]:
         """What cannot be known here, and why."""
         states = []
         if self._job_folder is not None and not self._job_folder.is_dir():
             states.append(JobsState.NO_JOB_FOLDER)
-        if self._forbidden:
+        if self._processes.is_forbidden:
             states.append(JobsState.FORBIDDEN)
         kubelet = self._root / "var/lib/kubelet/pod-resources/kubelet.sock"
         states.append(JobsState.KUBELET_NOT_ASKED if kubelet.exists() else JobsState.NO_KUBELET)
         return states
 
-    def _of_processes(self) -> list[Item]:
-        self._look()
-        now = {(pid, process.started_ticks): process.place for pid, process in self._processes.items() if self._is_first(process)}
-        items = []
-        for key, place in self._told.items():
-            if now.get(key) != place:
-                items.append(self._item("job_released", self._clock.now_ns(), key, place))
-        for key, place in now.items():
-            if self._told.get(key) != place:
-                items.append(self._item("job_assigned", self._started_ns(key[1]), key, place))
-        self._told = now
-        return [item for item in items if item is not None]
-
-    def _look(self) -> None:
-        known, self._processes = self._processes, {}
-        try:
-            pids = [int(name) for name in os.listdir(self._proc) if name.isdigit()]  # noqa: PTH208 - a Path each costs ten times more
-        except OSError:
-            pids = []
-        for pid in sorted(pids):
-            process = known.get(pid)
-            if process is not None and process.looks == _LOOKS and not process.place and self._readings % _OTHERS_EVERY:
-                self._processes[pid] = process
-                continue
-            stat = parse_stat(read_once(f"{self._proc}{pid}/stat"), self._ticks, self._page_bytes)
-            if stat is None or stat.state == "Z":
-                continue
-            if process is None or process.started_ticks != stat.started_ticks:
-                process = _Process(stat.started_ticks, stat.parent, 0, {})
-            if process.looks < _LOOKS:
-                process = process._replace(looks=process.looks + 1, place=self._place(pid))
-            self._processes[pid] = process._replace(parent=stat.parent)
-        self._readings += 1
-
-    def _place(self, pid: int) -> Place:
-        environ = read_once(f"{self._proc}{pid}/environ")
-        self._forbidden = self._forbidden or (environ is None and _is_forbidden(f"{self._proc}{pid}/environ"))
-        cgroup = (read_once(f"{self._proc}{pid}/cgroup") or b"").decode(errors="replace")
-        return place_of(variables(environ or b""), cgroup)
-
-    def _is_first(self, process: _Process) -> bool:
-        """Whether it is the process of its rank that started the others, and not for instance a worker that loads data."""
-        if not process.place:
-            return False
-        parent = self._processes.get(process.parent)
-        return parent is None or any(parent.place.get(name) != process.place.get(name) for name in _OF_A_RANK)
-
-    def _started_ns(self, ticks: int) -> int:
-        return int(self._booted_s * NS) + ticks * NS // self._ticks
-
-    def _of_job_files(self, folder: Path) -> list[Item]:
+    def _changes(self, now: Assigned) -> Iterator[Item]:
         now_ns = self._clock.now_ns()
-        before, self._gpu_jobs = self._gpu_jobs, read_job_files(folder, now_ns, self._gpu_jobs)
-        pairs, pairs_before = ({(gpu, job) for gpu, jobs in each.items() for job in jobs} for each in (self._gpu_jobs, before))
-        items = []
-        for action, changed in (("job_released", pairs_before - pairs), ("job_assigned", pairs - pairs_before)):
-            for gpu, job in sorted(changed):
-                index, _, instance = gpu.partition(".")
-                labels = {"job.id": job, "gpu.index": index, "source": "job_folder"} | ({"gpu.instance": instance} if instance else {})
-                items.append(self._item(action, now_ns, (gpu,), labels))
-        return [item for item in items if item is not None]
+        for key, place in self._assigned.items():
+            if now.get(key) != place:
+                ended_by_boot = not key.startswith(("gpu/", f"{self._boot}/"))
+                yield from self._item("job_released", self._booted_ns if ended_by_boot else now_ns, key, place)
+        for key, place in now.items():
+            if self._assigned.get(key) != place:
+                started_ns = self._booted_ns + int(key.rpartition("/")[2]) * NS // self._ticks if not key.startswith("gpu/") else now_ns
+                yield from self._item("job_assigned", started_ns, key, place)
 
-    def _item(self, action: str, time_ns: int, key: tuple[Any, ...], place: Place) -> Item | None:
+    def _item(self, action: str, time_ns: int, key: str, place: Place) -> Iterator[Item]:
         labels = dict(place)
         given: dict[str, Any] = {"@timestamp": format_time(time_ns), "event.action": action, "host.name": self._host}
         if "run.id" in labels:
             given["run.id"] = labels.pop("run.id")
         if "rank" in labels:
             given["rank"] = int(labels.pop("rank"))
-        if len(key) == 2:
-            labels["process.pid"] = str(key[0])
-        given["event.reason"] = ", ".join(f"{name} {place[name]}" for name in _TOLD if name in place)
+        # a process is there once; a GPU is given to the same job again and again, which only the time tells apart
+        parts = [self._host, key, action, *(f"{name}={value}" for name, value in sorted(place.items()))]
+        if key.startswith("gpu/"):
+            parts.append(str(time_ns))
+        else:
+            labels["process.pid"] = key.split("/")[1]
+        given["event.reason"] = ", ".join(f"{name} {place[name]}" for name in _NAMED if name in place)
         record = place_fields("event", {**given, "labels": labels})
         without_secrets([record], self._redact)
-        if len(key) == 2:  # a process is there once; a GPU is given to the same job again and again
-            parts = (self._host, self._boot, *map(str, key), action, *(f"{name}={value}" for name, value in sorted(place.items())))
-            return make_item("event", record, hashlib.blake2b("\x1f".join(parts).encode(), digest_size=10).hexdigest())
-        return make_item("event", record)
+        item = make_item("event", record, hashlib.blake2b("\x1f".join(parts).encode(), digest_size=10).hexdigest())
+        if item is not None:
+            yield item
 
 
-def _is_forbidden(path: str) -> bool:
-    """Whether a file is there and is kept from this user; a kernel thread has no environment, which is another error."""
-    try:
-        with open(path, "rb"):  # noqa: PTH123 - as above
-            return False
-    except OSError as error:
-        return isinstance(error, PermissionError)
+def _place_of_gpu(gpu: str, job: str) -> Place:
+    index, _, instance = gpu.partition(".")
+    return {"job.id": job, "gpu.index": index, "source": "job_folder"} | ({"gpu.instance": instance} if instance else {})
