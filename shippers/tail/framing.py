@@ -44,7 +44,7 @@ def frame(block: bytes, at: int, *, skipping: bool, final: bool, at_end: bool) -
     if skipping:
         begin = block.find(b"\n") + 1
         if not begin:
-            return Framed([], [], len(block), skipping=not final)
+            return Framed([], [], len(block), skipping=True)
     zeros = 0
     if block[begin:begin + 1] == b"\0":
         # what a writer left behind that went on at its old offset after a truncation; zeros at the end may still be filled in
@@ -83,7 +83,7 @@ def _without_line_feed(block: bytes, begin: int, at: int, zeros: int, final: boo
     """What follows the last line feed."""
     line = block[begin:]
     if len(line) > MOST_LINE_BYTES:
-        return Framed([line[:MOST_LINE_BYTES]], [at + begin], len(block), skipping=not final, cut=1, zeros=zeros)
+        return Framed([line[:MOST_LINE_BYTES]], [at + begin], len(block), skipping=True, cut=1, zeros=zeros)
     if final and line:
         return Framed([line], [at + begin], len(block), zeros=zeros, partial=1)
     return Framed([], [], begin, zeros=zeros)

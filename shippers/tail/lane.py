@@ -29,7 +29,7 @@ RETRY_S = 5.0
 #: How often a file is looked at that has not grown for so long (both in seconds).
 _IDLE = ((10.0, 0.25), (60.0, 1.0), (float("inf"), 5.0))
 MOST_OPEN = 256
-_LEAST_BLOCK, _MOST_BLOCK = 2 * MOST_LINE_BYTES, 1 << 20
+_LEAST_BLOCK, _MOST_BLOCK = 1 << 12, 1 << 20
 _COUNTED = ("lines", "records", "bytes", "lines_cut", "lines_empty", "lines_partial", "lines_after_zeros", "files_replaced", "read_errors",
             "journal_errors")
 _new_item = functools.partial(tuple.__new__, Item)
@@ -49,9 +49,11 @@ class _Taken(NamedTuple):
     items: list[Item]
     bytes: int
     """Of the documents."""
+    more: bool
+    """Whether there is more to be read at once."""
 
 
-_NOTHING = _Taken([], 0)
+_NOTHING = _Taken([], 0, False)
 
 
 class Tail:
@@ -74,7 +76,7 @@ class Tail:
         self._unwritten: dict[str, Cursor] = {}
         self._version = -1
         self._rests_until_s = 0.0
-        self._expansion = 1.5  # bytes of documents per byte read
+        self._expansion = 20.0  # bytes of documents per byte read, so much for short lines
         self._count: collections.Counter[str] = collections.Counter()
 
     def take(self, most_bytes: int) -> Batch | None:
@@ -86,7 +88,7 @@ class Tail:
         before: dict[str, Cursor] = {}
         observed: dict[str, Observed] = {}
         items: list[Item] = []
-        left = most_bytes
+        left, more = most_bytes, False
         time = format_time(self._clock.now_ns())
         again: list[tuple[float, str]] = []
         while left > 0 and self._due and self._due[0][0] <= now_s:
@@ -102,6 +104,7 @@ class Tail:
                     self._registry_knows(one)
             left -= taken.bytes
             items += taken.items
+            more |= taken.more
             due_s = self._next_due_s(one, now_s, one.cursor is not cursor)
             if due_s is not None:
                 again.append((due_s, log_id))
@@ -116,7 +119,7 @@ class Tail:
                 self._followed[log_id].cursor = cursor
             self._rests_until_s = now_s + RETRY_S
             return None
-        self._rests_until_s = now_s if left <= 0 else now_s + self._linger_s
+        self._rests_until_s = now_s if more or left <= 0 else now_s + self._linger_s
         self._close_surplus()
         handed = _Handed({log_id: self._followed[log_id].cursor for log_id in before})
         self._handed.append(handed)
@@ -209,8 +212,7 @@ class Tail:
             if one.size == one.waiting_size and not quiet:
                 return _NOTHING
             mark = self._offsets.observed_at(one.log.id, one.cursor.offset)
-            wanted = min(max(_LEAST_BLOCK, int(left / self._expansion)), max(_MOST_BLOCK, mark.end - one.cursor.offset if mark else 0))
-            block, whole = one.read(wanted)
+            block, whole = self._next_block(one, int(left / self._expansion), 0 if mark is None else mark.end - one.cursor.offset)
         except Replaced:
             self._count["files_replaced"] += 1
             place = one.place
@@ -227,6 +229,13 @@ class Tail:
             return _NOTHING
         return self._take_in(one, block, whole, left, quiet, time, mark, observed)
 
+    def _next_block(self, one: Followed, wanted: int, least: int) -> tuple[bytes, bytes]:
+        """As much as is expected to fill a batch, but at least a line; see `Followed.read`."""
+        block, whole = one.read(max(min(max(wanted, _LEAST_BLOCK), _MOST_BLOCK), least))
+        if len(block) <= MOST_LINE_BYTES and b"\n" not in block and one.unread > len(block):
+            block, whole = one.read(2 * MOST_LINE_BYTES)
+        return block, whole
+
     def _take_in(self, one: Followed, block: bytes, whole: bytes, left: int, quiet: bool, time: str, mark: Observed | None,
                  observed: dict[str, Observed]) -> _Taken:
         cursor = one.cursor
@@ -240,15 +249,18 @@ class Tail:
         if not consumed and not at_end and not final:  # a record that is larger than a block
             framed, (starts, documents), consumed = self._documents(one, block, mark.time if mark else time, final=True, at_end=at_end)
         size = sum(map(len, documents))
+        more = not at_end
         if size > left * 1.5 and len(documents) > 1:
             number = max(1, bisect.bisect(list(accumulate(map(len, documents))), left))
             consumed = starts[number] - cursor.offset
             starts, documents = starts[:number], documents[:number]
             framed = frame(block[:consumed], cursor.offset, skipping=cursor.skipping, final=True, at_end=False)
+            more = True
         if not consumed:
             one.waiting_size = one.size
             return _NOTHING
-        self._expansion = 0.8 * self._expansion + 0.2 * max(0.5, size / len(block))
+        expansion = max(0.5, size / len(block))
+        self._expansion = max(expansion, 0.8 * self._expansion + 0.2 * expansion)  # too small a batch costs less than lines parsed in vain
         skipping = mark.skipping if mark is not None and again else framed.skipping
         if cursor.offset < HEAD_BYTES:
             one.head = cursor.head(whole, consumed)
@@ -265,7 +277,7 @@ class Tail:
         count["lines_after_zeros"] += framed.zeros
         count["lines_partial"] += framed.partial
         ids = map(f"{one.log.id}-%012x".__mod__, starts)
-        return _Taken(list(map(_new_item, zip(repeat("log"), ids, documents, strict=False))), size)
+        return _Taken(list(map(_new_item, zip(repeat("log"), ids, documents, strict=False))), size, more)
 
     def _documents(self, one: Followed, block: bytes, time: str, *, final: bool, at_end: bool) -> tuple[Framed, Documents, int]:
         """The documents of a block, and how many of its bytes are done with them."""

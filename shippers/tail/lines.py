@@ -1,7 +1,7 @@
 """Make documents of the lines of one log, whatever they are written in."""
 
 import re
-from itertools import chain
+from itertools import chain, pairwise
 from operator import add, itemgetter
 from typing import Any
 
@@ -71,7 +71,7 @@ class LineParser:
             if final:
                 certain = len(lines)
             begins = [begin for begin in begins if begin < certain]
-            joined = [b"\n".join(lines[begin:end]) for begin, end in zip(begins, [*begins[1:], certain], strict=True)]
+            joined = [b"\n".join(lines[begin:end]) for begin, end in pairwise([*begins, certain])]
             return self._clean([starts[begin] for begin in begins], self._decoded(joined)), len(lines) - certain
         if not block.isascii():
             lines = self._decoded(lines)
@@ -145,7 +145,8 @@ class LineParser:
             if known.escaped.fullmatch(line):
                 self._shapes.insert(0, self._shapes.pop(number))
                 return known
-        if len(self._shapes) >= _MOST_SHAPES or line.translate(None, _CONTROLS) != line:
+        # the names of a shape are not looked at again
+        if len(self._shapes) >= _MOST_SHAPES or line.translate(None, _CONTROLS) != line or self._redactor.suspects(line):
             return None
         record = _object(line)
         shape = None if record is None else learn(line, record, self._enrichment, self._shapes)
@@ -194,7 +195,7 @@ class LineParser:
             waiting = sum(start >= wrapped[certain].start for start in starts)
         begins = [begin for begin in begins if begin < certain]
         documents = []
-        for begin, end in zip(begins, [*begins[1:], certain], strict=True):
+        for begin, end in pairwise([*begins, certain]):
             one = wrapped[begin]
             labels = {} if one.stream is None else {"stream": one.stream}
             documents.append(self._parse(one.start, b"\n".join(texts[begin:end]), one.time, labels))

@@ -1,5 +1,6 @@
 """Which log is which: ids of logs, where their bytes are now and how they begin, kept in a journal."""
 
+import collections
 import dataclasses
 import os
 import threading
@@ -60,6 +61,7 @@ class Registry:
         self.lock = threading.RLock()
         self.logs: dict[str, Log] = {}
         self.by_place: dict[Place, Log] = {}
+        self._by_family: collections.defaultdict[str, dict[str, Log]] = collections.defaultdict(dict)
         records = self._journal.load()
         self.new = not records and not self._journal.damaged
         for record in records:
@@ -80,9 +82,13 @@ class Registry:
         """A log that was not known before."""
         # ids that begin alike and grow slowly are the cheapest for an index
         log = Log(f"{self._clock.now_ns() // NS & 0xFFFFFFFF:08x}{os.urandom(8).hex()}", path, place, skipped=skipped)
-        self.logs[log.id] = self.by_place[place] = log
+        self.logs[log.id] = self._by_family[log.family][log.id] = self.by_place[place] = log
         self._changed[log.id] = log
         return log
+
+    def family(self, path: str) -> list[Log]:
+        """All logs that belong to this live file."""
+        return list(self._by_family[path].values()) if path in self._by_family else []
 
     def move(self, log: Log, place: Place | None, complete: int | None = None) -> None:
         """The bytes of a log are elsewhere now, or nowhere."""
@@ -124,7 +130,7 @@ class Registry:
             return
         # in the order in which they were met
         for log_id in [log_id for log_id in self.logs if log_id in gone][: len(gone) - MOST_GONE]:
-            self.move(self.logs.pop(log_id), None)
+            self._drop(log_id)
             self._changed[log_id] = None
 
     def flush(self) -> None:
@@ -146,7 +152,7 @@ class Registry:
         if not isinstance(log_id, str):
             return None
         if log_id in self.logs:
-            self.move(self.logs.pop(log_id), None)
+            self._drop(log_id)
             self._changed.clear()
         if record.get("gone"):
             return None
@@ -156,7 +162,15 @@ class Registry:
                       record["complete"])
         except (KeyError, TypeError, ValueError, IndexError):
             return None
-        self.logs[log_id] = log
+        self.logs[log_id] = self._by_family[log.family][log_id] = log
         if place is not None:
             self.by_place[place] = log
         return log
+
+    def _drop(self, log_id: str) -> None:
+        log = self.logs.pop(log_id)
+        self.move(log, None)
+        family = self._by_family[log.family]
+        del family[log_id]
+        if not family:
+            del self._by_family[log.family]
