@@ -16,7 +16,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
 
 from pinchpoint.clock import Clock
 from shippers.http_bodies import Limits, RefusedError
-from shippers.http_server import HttpServer, Request, Response, Route
+from shippers.http_connection import Request, Response, Route
+from shippers.http_server import HttpServer
 from shippers.items import Item
 from shippers.sources.documents import Redact, make_item, without_secrets
 from shippers.sources.otlp_json import decode_json
