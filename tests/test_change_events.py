@@ -15,6 +15,7 @@ import urllib3
 from pinchpoint.clock import NS, SYSTEM_CLOCK, HeldClock
 from pinchpoint.errors import ConfigError, UsageError
 from shippers.items import Item
+from shippers.redact import Redactor
 from shippers.sources.event_folder import EventFolder
 from shippers.sources.webhook import WebhookReceiver
 
@@ -38,13 +39,9 @@ class Spool:
         return [json.loads(item.document) for item in self.items]
 
 
-def hide(text: bytes) -> bytes:
-    return text.replace(b"hunter2", b"[redacted]")
-
-
 def folder_at(path: Path, clock: HeldClock | None = None) -> tuple[EventFolder, Spool]:
     spool = Spool()
-    return EventFolder(path, push=spool.push, redact=hide, host="h", clock=clock or HeldClock()), spool
+    return EventFolder(path, push=spool.push, redact=Redactor(), host="h", clock=clock or HeldClock()), spool
 
 
 def drop(folder: Path, name: str, content: bytes | dict[str, Any], *, age_s: float = 60.0) -> None:
@@ -61,7 +58,7 @@ def test_a_dropped_file_becomes_an_event_and_is_moved(tmp_path: Path) -> None:
     """Our fields keep their names, other keys become labels, secrets are taken out, the time is that of the file."""
     watched, spool = folder_at(tmp_path / "events")
     drop(tmp_path / "events", "a.json",
-         {"event.action": "deploy", "event.reason": "image hunter2", "run.id": "r", "rank": 3, "service": "trainer",
+         {"event.action": "deploy", "event.reason": "image password=hunter2", "run.id": "r", "rank": 3, "service": "trainer",
           "replicas": 4, "labels": {"zone": "a"}})
     drop(tmp_path / "events", "b.json", {"event.action": "config", "@timestamp": "2026-01-01T12:00:00Z", "host.name": "other"})
     drop(tmp_path / "events", "notes.txt", b"ignored")
@@ -70,7 +67,8 @@ def test_a_dropped_file_becomes_an_event_and_is_moved(tmp_path: Path) -> None:
 
     first, second = spool.documents()
     assert first.pop("event.id") == spool.items[0].id
-    assert first == {"@timestamp": "2025-12-31T23:59:00Z", "event.action": "deploy", "event.reason": "image [redacted]", "run.id": "r",
+    assert first == {"@timestamp": "2025-12-31T23:59:00Z", "event.action": "deploy", "event.reason": "image password=[redacted]",
+                     "run.id": "r",
                      "rank": 3, "host.name": "h", "labels": {"service": "trainer", "replicas": "4", "zone": "a"}}
     assert (second["@timestamp"], second["host.name"], spool.items[1].kind) == ("2026-01-01T12:00:00Z", "other", "event")
     assert (names(tmp_path / "events"), names(tmp_path / "events/done")) == (["notes.txt"], ["a.json", "b.json"])
@@ -190,7 +188,7 @@ JENKINS = {"name": "deploy-trainer", "url": "job/deploy-trainer/",
 @contextlib.contextmanager
 def receiving() -> Iterator[tuple[WebhookReceiver, Spool]]:
     spool = Spool()
-    receiver = WebhookReceiver("127.0.0.1:0", secret=SECRET, push=spool.push, redact=hide, clock=SYSTEM_CLOCK)
+    receiver = WebhookReceiver("127.0.0.1:0", secret=SECRET, push=spool.push, redact=Redactor(), clock=SYSTEM_CLOCK)
     try:
         yield receiver, spool
     finally:
@@ -300,7 +298,7 @@ def test_faulty_posts_are_refused_by_status() -> None:
 def test_a_weak_secret_and_a_bad_address_are_refused_at_the_door() -> None:
     """An empty secret would sign everything."""
     def start(listen: str, secret: bytes) -> None:
-        WebhookReceiver(listen, secret=secret, push=Spool().push, redact=hide, clock=SYSTEM_CLOCK)
+        WebhookReceiver(listen, secret=secret, push=Spool().push, redact=Redactor(), clock=SYSTEM_CLOCK)
 
     with pytest.raises(ConfigError, match=r"ship\.events\.secret_file"):
         start("127.0.0.1:0", b"")

@@ -13,7 +13,8 @@ import pytest
 from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.errors import UsageError
 from shippers.http_bodies import Limits
-from shippers.http_server import HttpServer, Request, Response, Route
+from shippers.http_connection import Request, Response, Route
+from shippers.http_server import HttpServer
 
 
 def echo(request: Request) -> Response:

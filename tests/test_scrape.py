@@ -21,7 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from pinchpoint import fields
 from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.errors import ConfigError
-from shippers.http_server import HttpServer, Response, Route
+from shippers.http_connection import Response, Route
+from shippers.http_server import HttpServer
 from shippers.sources.exposition import Page, Sample
 from shippers.sources.reading import Reading
 from shippers.sources.scrape import ScrapeSource

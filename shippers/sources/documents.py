@@ -17,6 +17,7 @@ Redact = Callable[[bytes], bytes]
 
 _MOST_DOCUMENT_BYTES = 1 << 16
 _MOST_TEXT = 1 << 13
+_REDACTED = "[redacted]"
 _REDACTED_TEXTS = ("message", "name", "event.reason")
 _MAPS = ("labels", "attributes")
 
@@ -129,5 +130,9 @@ def _redacted(text: str, redact: Redact) -> str:
 
 
 def _value(key: str, value: str, redact: Redact) -> str:
-    both = _redacted(f"{key}={value}", redact)
-    return both[len(key) + 1 :] if both.startswith(f"{key}=") else _redacted(value, redact)
+    value = _redacted(value, redact)
+    # behind its key as JSON, where a value has an end: after password= a secret of several words would lose its first one only
+    try:
+        return str(orjson.loads(redact(orjson.dumps({key: value})))[key])
+    except (orjson.JSONDecodeError, KeyError):  # a pattern of the user's took more than the value
+        return _REDACTED

@@ -16,17 +16,22 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
 
 from pinchpoint.clock import Clock
 from shippers.http_bodies import Limits, RefusedError
-from shippers.http_server import HttpServer, Request, Response, Route
+from shippers.http_connection import Request, Response, Route
+from shippers.http_server import HttpServer
 from shippers.items import Item
 from shippers.sources.documents import Redact, make_item, without_secrets
 from shippers.sources.otlp_json import decode_json
 from shippers.sources.otlp_logs import log_records
 from shippers.sources.otlp_metrics import metric_records
 from shippers.sources.otlp_spans import Made, span_records
+from shippers.sources.otlp_wire import Attributes, SpansRequest
 
 _PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
 _GRPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 8, 415: 3, 503: 14}
+
+_PUBLISHED: dict[str, type[Message]] = {each.DESCRIPTOR.name: each for each in (
+    traces.ExportTraceServiceRequest, metrics.ExportMetricsServiceRequest, logs.ExportLogsServiceRequest)}
 
 #: Records of a request, how many of its points were rejected, and why.
 Turned = tuple[list[Made], int, str]
@@ -49,8 +54,9 @@ class OtlpReceiver:
         self._push, self._is_full, self._redact, self._host, self._clock = push, is_full, redact, host, clock
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._attributes = Attributes()
         routes = {("POST", path): Route(handle, (_PROTOBUF, _JSON), error_status) for path, handle in (
-            ("/v1/traces", functools.partial(self._receive, traces.ExportTraceServiceRequest, self._spans, _trace_reply)),
+            ("/v1/traces", functools.partial(self._receive, SpansRequest, self._spans, _trace_reply)),
             ("/v1/metrics", functools.partial(self._receive, metrics.ExportMetricsServiceRequest, self._points, _metrics_reply)),
             ("/v1/logs", functools.partial(self._receive, logs.ExportLogsServiceRequest, self._logs, _logs_reply)))}
         self._server = HttpServer(listen, routes, clock=clock, limits=limits, token=token)
@@ -68,8 +74,10 @@ class OtlpReceiver:
     def _receive(self, kind: type[Any], turn: Callable[[Any], Turned], reply: Callable[[int, str], Message], request: Request) -> Response:
         if self._is_full():
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the spool is full, send again later", closes=False)
-        given = _decode(kind, request)
-        made, rejected, why = turn(given)
+        try:
+            made, rejected, why = turn(_decode(kind, request))
+        except (DecodeError, ValueError) as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"no {kind.DESCRIPTOR.name}: {str(error)[:200]}", closes=False) from error
         without_secrets((record for _, _, record in made), self._redact)
         items, too_large = _items(made)
         if too_large:
@@ -84,8 +92,8 @@ class OtlpReceiver:
             self._counts["rejected"] += rejected
         return _encode(reply(rejected, why), request.content_type)
 
-    def _spans(self, request: traces.ExportTraceServiceRequest) -> Turned:
-        return span_records(request, self._host)
+    def _spans(self, request: Message) -> Turned:
+        return span_records(request, self._host, self._attributes)
 
     def _points(self, request: metrics.ExportMetricsServiceRequest) -> Turned:
         return metric_records(request, self._host, self._clock.now_ns())
@@ -114,14 +122,13 @@ def _items(made: list[Made]) -> tuple[list[Item], int]:
 
 
 def _decode(kind: type[Any], request: Request) -> Any:
+    """Raises: DecodeError or ValueError for what is no such request."""
+    body = request.body
+    if request.content_type == _JSON:
+        body = decode_json(body, _PUBLISHED[kind.DESCRIPTOR.name]()).SerializeToString()
     given = kind()
-    try:
-        if request.content_type == _JSON:
-            return decode_json(request.body, given)
-        given.ParseFromString(request.body)
-        return given
-    except (DecodeError, ValueError) as error:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, f"no {kind.DESCRIPTOR.name}: {str(error)[:200]}", closes=False) from error
+    given.ParseFromString(body)
+    return given
 
 
 def _encode(reply: Message, content_type: str) -> Response:

@@ -12,7 +12,8 @@ import orjson
 from pinchpoint.clock import Clock, format_time
 from pinchpoint.errors import ConfigError
 from shippers.http_bodies import Limits, RefusedError
-from shippers.http_server import HttpServer, Request, Response, Route
+from shippers.http_connection import Request, Response, Route
+from shippers.http_server import HttpServer
 from shippers.items import Item
 from shippers.sources.documents import Redact, make_item, without_secrets
 from shippers.sources.webhook_payloads import Change, github_change, gitlab_change, jenkins_change

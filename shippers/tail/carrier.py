@@ -60,6 +60,9 @@ class PackedFile:
         self._file = PlainFile(path)
         self.place = self._file.place
         self.damaged = False
+        self._packed_at = self._at = 0
+        self._rest = self._input = b""
+        self._ended = False
         self._begin()
 
     def size(self) -> int:
@@ -88,9 +91,8 @@ class PackedFile:
 
     def _begin(self) -> None:
         self._packed_at = self._at = 0
-        self._rest = b""
+        self._rest = self._input = b""
         self._ended = False
-        self._input = b""
         self._inflate = zlib.decompressobj(_GZIP_WINDOW)
 
     def _unpack(self) -> bytes:

@@ -50,8 +50,12 @@ class Cursor:
         return [self.offset, self.crc, self.guard_bytes, self.guard_crc, int(self.skipping)]
 
 
+START = Cursor()
+
+
 def cursor_from(values: Any) -> Cursor:
     """The cursor of `as_list`. Raises: ValueError for anything else."""
     if not isinstance(values, list) or len(values) != 5 or not all(isinstance(one, int) and one >= 0 for one in values):
         raise ValueError(f"no cursor: {values!r}")
-    return Cursor(*values[:4], bool(values[4]))
+    offset, crc, guard_bytes, guard_crc, skipping = values
+    return Cursor(offset, crc, guard_bytes, guard_crc, bool(skipping))

@@ -18,7 +18,8 @@ class Enrichment:
     def __init__(self, log: Log, files: FileSet, constants: Mapping[str, str | int]) -> None:
         """Constants: fields of every document of this agent, such as host.name."""
         self.log_id = log.id
-        self.fields: dict[str, str | int] = {"log.file.path": log.path.encode(errors="surrogateescape").decode(errors="replace"), **constants}
+        path = log.path.encode(errors="surrogateescape").decode(errors="replace")
+        self.fields: dict[str, str | int] = {"log.file.path": path, **constants}
         if files.run is not None:
             self.fields["run.id"] = files.run
         if files.rank is not None:
@@ -27,7 +28,8 @@ class Enrichment:
 
     def document(self, start: int, time: str, fields: Mapping[str, Any], labels: Mapping[str, str]) -> bytes:
         """The document of a record that starts at this offset."""
-        record: dict[str, Any] = {"@timestamp": time, "event.id": f"{self.log_id}-{start:012x}", "log.offset": start, **self.fields, **fields}
+        record: dict[str, Any] = {"@timestamp": time, "event.id": f"{self.log_id}-{start:012x}", "log.offset": start,
+                                  **self.fields, **fields}
         if labels or self.labels:
             record["labels"] = {**self.labels, **labels}
         return _ENCODE(record)

@@ -79,6 +79,9 @@ class Followed:
     def look(self, now_s: float) -> bool:
         """Whether there is something to read. Raises: OSError, Replaced."""
         assert self.carrier is not None  # noqa: S101 - callers open first
+        if self.packed:  # how much there is shows only when it is unpacked
+            self.carrier.read(1, self.cursor.offset - self.cursor.guard_bytes)
+            self.carrier.read(1, self.cursor.offset)
         size = self.carrier.size()
         if size < self.cursor.offset:
             raise Replaced

@@ -1,17 +1,19 @@
 """The files of one output: what is new in them as batches, and how far they are settled."""
 
+import bisect
 import collections
 import dataclasses
 import functools
 import heapq
 from collections.abc import Mapping
-from itertools import repeat
+from itertools import accumulate, repeat
 from pathlib import Path
+from typing import NamedTuple
 
 from pinchpoint.clock import Clock, format_time
 from shippers.items import Batch, Item
 from shippers.redact import Redactor, redact
-from shippers.tail.cursor import HEAD_BYTES, Cursor
+from shippers.tail.cursor import HEAD_BYTES, START, Cursor
 from shippers.tail.enrichment import Enrichment
 from shippers.tail.follow import Followed, Replaced
 from shippers.tail.framing import MOST_LINE_BYTES, Framed, frame
@@ -27,7 +29,7 @@ RETRY_S = 5.0
 #: How often a file is looked at that has not grown for so long (both in seconds).
 _IDLE = ((10.0, 0.25), (60.0, 1.0), (float("inf"), 5.0))
 MOST_OPEN = 256
-_LEAST_BLOCK, _MOST_BLOCK = 2 * MOST_LINE_BYTES, 1 << 20
+_LEAST_BLOCK, _MOST_BLOCK = 1 << 12, 1 << 20
 _COUNTED = ("lines", "records", "bytes", "lines_cut", "lines_empty", "lines_partial", "lines_after_zeros", "files_replaced", "read_errors",
             "journal_errors")
 _new_item = functools.partial(tuple.__new__, Item)
@@ -39,6 +41,19 @@ class _Handed:
 
     cursors: dict[str, Cursor]
     settled: bool = False
+
+
+class _Taken(NamedTuple):
+    """What one look at a log brought."""
+
+    items: list[Item]
+    bytes: int
+    """Of the documents."""
+    more: bool
+    """Whether there is more to be read at once."""
+
+
+_NOTHING = _Taken([], 0, False)
 
 
 class Tail:
@@ -61,7 +76,7 @@ class Tail:
         self._unwritten: dict[str, Cursor] = {}
         self._version = -1
         self._rests_until_s = 0.0
-        self._expansion = 1.5  # bytes of documents per byte read
+        self._expansion = 20.0  # bytes of documents per byte read, so much for short lines
         self._count: collections.Counter[str] = collections.Counter()
 
     def take(self, most_bytes: int) -> Batch | None:
@@ -73,7 +88,7 @@ class Tail:
         before: dict[str, Cursor] = {}
         observed: dict[str, Observed] = {}
         items: list[Item] = []
-        left = most_bytes
+        left, more = most_bytes, False
         time = format_time(self._clock.now_ns())
         again: list[tuple[float, str]] = []
         while left > 0 and self._due and self._due[0][0] <= now_s:
@@ -87,9 +102,9 @@ class Tail:
                 before.setdefault(log_id, cursor)
                 if one.cursor.offset > cursor.offset:
                     self._registry_knows(one)
-            for more in taken:
-                left -= len(more.document)
-            items += taken
+            left -= taken.bytes
+            items += taken.items
+            more |= taken.more
             due_s = self._next_due_s(one, now_s, one.cursor is not cursor)
             if due_s is not None:
                 again.append((due_s, log_id))
@@ -104,7 +119,7 @@ class Tail:
                 self._followed[log_id].cursor = cursor
             self._rests_until_s = now_s + RETRY_S
             return None
-        self._rests_until_s = now_s if left <= 0 else now_s + self._linger_s
+        self._rests_until_s = now_s if more or left <= 0 else now_s + self._linger_s
         self._close_surplus()
         handed = _Handed({log_id: self._followed[log_id].cursor for log_id in before})
         self._handed.append(handed)
@@ -162,7 +177,7 @@ class Tail:
                 continue
             one = self._followed.get(log_id)
             if one is None:
-                cursor = self._offsets.cursors.get(log_id, Cursor())
+                cursor = self._offsets.cursors.get(log_id, START)
                 if log.complete is not None and cursor.offset >= log.complete:
                     continue
                 parser = LineParser(Enrichment(log, seen.files, self._constants), seen.files, self._redactor)
@@ -181,24 +196,23 @@ class Tail:
                 if log_id not in logs:
                     self._forget(one)
 
-    def _read(self, one: Followed, left: int, now_s: float, time: str, observed: dict[str, Observed]) -> list[Item]:
+    def _read(self, one: Followed, left: int, now_s: float, time: str, observed: dict[str, Observed]) -> _Taken:
         """What is new in one log, up to about so many bytes of documents; moves its cursor."""
         try:
             if one.carrier is None and (not one.present or one.unchanged()):
-                return []
+                return _NOTHING
             if not one.open():
                 self._survey.look_again()
-                return []
+                return _NOTHING
             self._open.pop(one.log.id, None)
             self._open[one.log.id] = one
             if not one.look(now_s):
-                return []
+                return _NOTHING
             quiet = one.packed or now_s - one.grown_s >= self._grace_s
             if one.size == one.waiting_size and not quiet:
-                return []
+                return _NOTHING
             mark = self._offsets.observed_at(one.log.id, one.cursor.offset)
-            wanted = min(max(_LEAST_BLOCK, int(left / self._expansion)), max(_MOST_BLOCK, mark.end - one.cursor.offset if mark else 0))
-            block, whole = one.read(wanted)
+            block, whole = self._next_block(one, int(left / self._expansion), 0 if mark is None else mark.end - one.cursor.offset)
         except Replaced:
             self._count["files_replaced"] += 1
             place = one.place
@@ -206,17 +220,24 @@ class Tail:
             one.present = False
             if place is not None:
                 self._survey.changed(one.log, place)
-            return []
+            return _NOTHING
         except OSError:
             self._count["read_errors"] += 1
             self._let_go(one)
-            return []
+            return _NOTHING
         if not block:
-            return []
+            return _NOTHING
         return self._take_in(one, block, whole, left, quiet, time, mark, observed)
 
+    def _next_block(self, one: Followed, wanted: int, least: int) -> tuple[bytes, bytes]:
+        """As much as is expected to fill a batch, but at least a line; see `Followed.read`."""
+        block, whole = one.read(max(min(max(wanted, _LEAST_BLOCK), _MOST_BLOCK), least))
+        if len(block) <= MOST_LINE_BYTES and b"\n" not in block and one.unread > len(block):
+            block, whole = one.read(2 * MOST_LINE_BYTES)
+        return block, whole
+
     def _take_in(self, one: Followed, block: bytes, whole: bytes, left: int, quiet: bool, time: str, mark: Observed | None,
-                 observed: dict[str, Observed]) -> list[Item]:
+                 observed: dict[str, Observed]) -> _Taken:
         cursor = one.cursor
         limit = self._offsets.next_mark(one.log.id, cursor.offset) - cursor.offset
         again = limit <= len(block)  # these lines were handed out before, and ended here
@@ -224,23 +245,22 @@ class Tail:
             block = block[:limit]
         at_end = cursor.offset + len(block) >= one.size_now()
         final = again or (quiet and at_end)
-        framed, documents, consumed = self._documents(one, block, mark.time if mark else time, final=final, at_end=at_end)
+        framed, (starts, documents), consumed = self._documents(one, block, mark.time if mark else time, final=final, at_end=at_end)
         if not consumed and not at_end and not final:  # a record that is larger than a block
-            framed, documents, consumed = self._documents(one, block, mark.time if mark else time, final=True, at_end=at_end)
-        size = sum(len(document) for _, document in documents)
+            framed, (starts, documents), consumed = self._documents(one, block, mark.time if mark else time, final=True, at_end=at_end)
+        size = sum(map(len, documents))
+        more = not at_end
         if size > left * 1.5 and len(documents) > 1:
-            total = 0
-            for number, (_, document) in enumerate(documents):
-                total += len(document)
-                if total > left and number:
-                    consumed = documents[number][0] - cursor.offset
-                    documents = documents[:number]
-                    framed = frame(block[:consumed], skipping=cursor.skipping, final=True, at_end=False)
-                    break
+            number = max(1, bisect.bisect(list(accumulate(map(len, documents))), left))
+            consumed = starts[number] - cursor.offset
+            starts, documents = starts[:number], documents[:number]
+            framed = frame(block[:consumed], cursor.offset, skipping=cursor.skipping, final=True, at_end=False)
+            more = True
         if not consumed:
             one.waiting_size = one.size
-            return []
-        self._expansion = 0.8 * self._expansion + 0.2 * max(0.5, size / len(block))
+            return _NOTHING
+        expansion = max(0.5, size / len(block))
+        self._expansion = max(expansion, 0.8 * self._expansion + 0.2 * expansion)  # too small a batch costs less than lines parsed in vain
         skipping = mark.skipping if mark is not None and again else framed.skipping
         if cursor.offset < HEAD_BYTES:
             one.head = cursor.head(whole, consumed)
@@ -256,18 +276,17 @@ class Tail:
         count["lines_empty"] += framed.empty
         count["lines_after_zeros"] += framed.zeros
         count["lines_partial"] += framed.partial
-        head = one.log.id + "-%012x"
-        return list(map(_new_item, zip(repeat("log"), [head % start for start, _ in documents], [each for _, each in documents])))
+        ids = map(f"{one.log.id}-%012x".__mod__, starts)
+        return _Taken(list(map(_new_item, zip(repeat("log"), ids, documents, strict=False))), size, more)
 
     def _documents(self, one: Followed, block: bytes, time: str, *, final: bool, at_end: bool) -> tuple[Framed, Documents, int]:
         """The documents of a block, and how many of its bytes are done with them."""
         base = one.cursor.offset
-        framed = frame(block, skipping=one.cursor.skipping, final=final, at_end=at_end)
-        starts = [base + start for start in framed.starts]
-        documents, waiting = one.parser.parse(framed.lines, starts, block, time, final=final)
+        framed = frame(block, base, skipping=one.cursor.skipping, final=final, at_end=at_end)
+        documents, waiting = one.parser.parse(framed.lines, framed.starts, block, time, final=final)
         if not waiting:
             return framed, documents, framed.consumed
-        consumed = framed.starts[-waiting]
+        consumed = framed.starts[-waiting] - base
         return dataclasses.replace(framed, lines=framed.lines[:-waiting], skipping=False, partial=0), documents, consumed
 
     def _registry_knows(self, one: Followed) -> None:

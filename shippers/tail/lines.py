@@ -1,13 +1,14 @@
 """Make documents of the lines of one log, whatever they are written in."""
 
 import re
+from itertools import chain, pairwise
+from operator import add, itemgetter
 from typing import Any
 
 import msgspec
 
 from shippers.redact import Redactor
 from shippers.tail import containers
-from shippers.tail.containers import Wrapped
 from shippers.tail.enrichment import Enrichment
 from shippers.tail.flatten import flatten
 from shippers.tail.levels import guess_level
@@ -21,10 +22,11 @@ _DECODE = msgspec.json.Decoder().decode
 _CONTROLS = bytes(byte for byte in range(32) if byte != 10)
 _MOST_SHAPES = 12
 _LOOKED_AT = 8
+_FIRST, _MINUTE_OF = itemgetter(0), itemgetter(slice(MINUTE))
 _LOGFMT_HINT = re.compile(rb"(?:^|\s)(?:level|lvl|msg|ts|time)=")
 
-Documents = list[tuple[int, bytes]]
-"""Where each record starts in its log, and its document."""
+Documents = tuple[list[int], list[bytes]]
+"""Where each record starts in its log, and its document, in two lists of one length."""
 
 
 class LineParser:
@@ -69,16 +71,16 @@ class LineParser:
             if final:
                 certain = len(lines)
             begins = [begin for begin in begins if begin < certain]
-            joined = [b"\n".join(lines[begin:end]) for begin, end in zip(begins, [*begins[1:], certain], strict=True)]
+            joined = [b"\n".join(lines[begin:end]) for begin, end in pairwise([*begins, certain])]
             return self._clean([starts[begin] for begin in begins], self._decoded(joined)), len(lines) - certain
         if not block.isascii():
             lines = self._decoded(lines)
         if self._format in ("auto", "json") and any(line[:1] == b"{" for line in lines[:_LOOKED_AT]):
             # secrets and control characters are looked for in the texts of the result, a quarter of the bytes
             not_json = self.not_json
-            documents = self._by_shape(lines, starts)
+            documents = self._by_shape(lines, starts, b"\\" in block)
             if documents is not None:
-                return documents, 0
+                return (starts, documents), 0
             self.not_json, self.used_observed = not_json, False
         return self._clean(starts, lines), 0
 
@@ -94,39 +96,42 @@ class LineParser:
                 found.append(line.decode(errors="replace").encode())
         return found
 
-    def _by_shape(self, lines: list[bytes], starts: list[int]) -> Documents | None:
-        """The documents of JSON lines; None when there may be a secret or a control character in a text, or hardly any line is JSON."""
-        documents: Documents = []
+    def _by_shape(self, lines: list[bytes], starts: list[int], escapes: bool) -> list[bytes] | None:
+        """The documents of JSON lines; None when there may be a secret or a control character in a text, or hardly any line is JSON.
+
+        This is where an agent spends its time: lines of one shape go together through functions that loop in C.
+        """
+        documents: list[bytes] = [b""] * len(lines)
         texts: list[bytes] = []
-        minute = b""
         others = 0
-        shape: Shape | None = None
-        for line, start in zip(lines, starts, strict=True):
-            found = None
-            if shape is not None:
-                found = (escaped if b"\\" in line else plain)(line)
-            if found is None:
-                shape = self._shape_for(line)
-                if shape is None:
-                    others += 1
-                    if others > _LOOKED_AT and others * 2 > len(documents):
-                        return None
-                    documents += self._clean([start], [line])
-                    continue
-                escaped, plain, order, texted, timed = (shape.escaped.fullmatch, shape.plain.fullmatch, shape.order, shape.texts, shape.timed)
-                template = shape.template.replace(OBSERVED, self._observed.encode())
-                found = escaped(line)
-                if not timed:
-                    self.used_observed = True
-            assert found is not None  # noqa: S101 - it was this line that chose the shape
-            values = found.group(*order)
-            if timed and values[0][:MINUTE] != minute:
-                if not is_minute(values[0][:MINUTE]):
-                    documents += self._clean([start], [line])
-                    continue
-                minute = values[0][:MINUTE]
-            texts += values[texted]
-            documents.append((start, template % (start, start, *values)))
+        left = list(range(len(lines)))
+        while left:
+            shape = self._shape_for(lines[left[0]])
+            if shape is None:
+                others += 1
+                if others > _LOOKED_AT and others * 2 > len(lines) - len(left) + others:
+                    return None
+                documents[left[0]] = self._clean_one(starts[left[0]], lines[left[0]])
+                del left[0]
+                continue
+            found = list(map(shape.escaped.fullmatch if escapes else shape.plain.fullmatch, [lines[number] for number in left]))
+            unmatched = [number for number, one in zip(left, found, strict=True) if one is None] if None in found else []
+            if unmatched:
+                left = [number for number, one in zip(left, found, strict=True) if one is not None]
+            rows = list(map(shape.values, map(re.Match.groups, filter(None, found))))
+            if shape.timed and not all(map(is_minute, set(map(_MINUTE_OF, map(_FIRST, rows))))):
+                return None
+            self.used_observed |= not shape.timed
+            texts += chain.from_iterable(map(shape.texts, rows))
+            offsets = starts if len(left) == len(lines) else [starts[number] for number in left]
+            template = shape.template.replace(OBSERVED, self._observed.encode())
+            made = map(template.__mod__, map(add, zip(offsets, offsets, strict=True), rows))
+            if len(left) == len(lines):
+                documents = list(made)
+            else:
+                for number, document in zip(left, made, strict=True):
+                    documents[number] = document
+            left = unmatched
         together = b"\n".join(texts)
         if len(together.translate(None, _CONTROLS)) != len(together) or self._redactor.suspects(together):
             return None
@@ -136,12 +141,12 @@ class LineParser:
         """A shape that matches a line, the one that matched last first; None when there is none."""
         if line[:1] != b"{":
             return None
-        for number, shape in enumerate(self._shapes):
-            if shape.escaped.fullmatch(line):
-                if number:
-                    self._shapes.insert(0, self._shapes.pop(number))
-                return shape
-        if len(self._shapes) >= _MOST_SHAPES or line.translate(None, _CONTROLS) != line:
+        for number, known in enumerate(self._shapes):
+            if known.escaped.fullmatch(line):
+                self._shapes.insert(0, self._shapes.pop(number))
+                return known
+        # the names of a shape are not looked at again
+        if len(self._shapes) >= _MOST_SHAPES or line.translate(None, _CONTROLS) != line or self._redactor.suspects(line):
             return None
         record = _object(line)
         shape = None if record is None else learn(line, record, self._enrichment, self._shapes)
@@ -151,8 +156,10 @@ class LineParser:
 
     def _clean(self, starts: list[int], lines: list[bytes]) -> Documents:
         """The documents of lines of valid UTF-8, each parsed by itself, without secrets."""
-        parse = self._parse
-        return [(start, parse(start, line)) for start, line in zip(starts, self._redactor.lines(lines), strict=True)]
+        return starts, list(map(self._parse, starts, self._redactor.lines(lines)))
+
+    def _clean_one(self, start: int, line: bytes) -> bytes:
+        return self._parse(start, self._redactor(line))
 
     def _parse(self, start: int, line: bytes, time: str | None = None, labels: dict[str, str] | None = None) -> bytes:
         fields: dict[str, Any]
@@ -188,11 +195,11 @@ class LineParser:
             waiting = sum(start >= wrapped[certain].start for start in starts)
         begins = [begin for begin in begins if begin < certain]
         documents = []
-        for begin, end in zip(begins, [*begins[1:], certain], strict=True):
+        for begin, end in pairwise([*begins, certain]):
             one = wrapped[begin]
             labels = {} if one.stream is None else {"stream": one.stream}
-            documents.append((one.start, self._parse(one.start, b"\n".join(texts[begin:end]), one.time, labels)))
-        return documents, waiting
+            documents.append(self._parse(one.start, b"\n".join(texts[begin:end]), one.time, labels))
+        return ([wrapped[begin].start for begin in begins], documents), waiting
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

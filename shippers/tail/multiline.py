@@ -7,7 +7,9 @@ MOST_JOINED_LINES = 1000
 _MARK = b"Traceback (most recent call last)"
 # torchrun and srun put the rank before each line
 _BEGIN = re.compile(rb"((?:\[[^\]]{1,40}\]: ?|\s{0,4}\d{1,6}: )?)(\s*)(?:[^:]{0,80}: )?Traceback \(most recent call last\)")
-_CHAINED = (b"During handling of the above exception", b"The above exception was the direct cause")
+#: How the lines begin that join one traceback to the next.
+_CHAIN: tuple[tuple[bytes, ...], ...] = ((), (b"During handling of the above exception", b"The above exception was the direct cause"),
+                                         (), (_MARK,))
 
 
 class Joiner(Protocol):
@@ -59,7 +61,7 @@ class Tracebacks:
             if not text:
                 return number
             number += 1  # the exception itself; another one may be chained to it
-            for offset, expected in enumerate((b"", _CHAINED, b"", _MARK)):
+            for offset, expected in enumerate(_CHAIN):
                 if number + offset >= len(lines):
                     return None
                 line = lines[number + offset].removeprefix(prefix).strip()

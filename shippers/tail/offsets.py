@@ -1,7 +1,7 @@
 """How far one output has come in each log, kept in a journal that is synced at each step."""
 
 import dataclasses
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,9 @@ class Offsets:
         """What was noted of the lines from an offset on, when they were handed out before."""
         return next((one for one in self.observed.get(log_id, ()) if one.start <= offset < one.end), None)
 
-    def next_mark(self, log_id: str, offset: int) -> float:
-        """Where the next lines begin or end that were handed out before, after an offset; infinity when there are none."""
-        return min((place for one in self.observed.get(log_id, ()) for place in (one.start, one.end) if place > offset), default=math.inf)
+    def next_mark(self, log_id: str, offset: int) -> int:
+        """Where the next lines begin or end that were handed out before, after an offset; beyond any file when there are none."""
+        return min((place for one in self.observed.get(log_id, ()) for place in (one.start, one.end) if place > offset), default=sys.maxsize)
 
     def close(self) -> None:
         """Let go of the journal."""

@@ -1,5 +1,6 @@
 """Which log is which: ids of logs, where their bytes are now and how they begin, kept in a journal."""
 
+import collections
 import dataclasses
 import os
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pinchpoint.clock import NS, Clock
-from shippers.tail.cursor import Cursor
+from shippers.tail.cursor import START, Cursor
 from shippers.tail.discover import Place, family_of
 from shippers.tail.journal import Journal
 
@@ -31,7 +32,7 @@ class Log:
     """History that was there before the agent and that nobody asked for."""
     complete: int | None = None
     """The size of a log that can grow no more, in unpacked bytes."""
-    furthest: Cursor = Cursor()
+    furthest: Cursor = START
     """Up to where any output has read it."""
 
     @property
@@ -60,6 +61,7 @@ class Registry:
         self.lock = threading.RLock()
         self.logs: dict[str, Log] = {}
         self.by_place: dict[Place, Log] = {}
+        self._by_family: collections.defaultdict[str, dict[str, Log]] = collections.defaultdict(dict)
         records = self._journal.load()
         self.new = not records and not self._journal.damaged
         for record in records:
@@ -80,9 +82,13 @@ class Registry:
         """A log that was not known before."""
         # ids that begin alike and grow slowly are the cheapest for an index
         log = Log(f"{self._clock.now_ns() // NS & 0xFFFFFFFF:08x}{os.urandom(8).hex()}", path, place, skipped=skipped)
-        self.logs[log.id] = self.by_place[place] = log
+        self.logs[log.id] = self._by_family[log.family][log.id] = self.by_place[place] = log
         self._changed[log.id] = log
         return log
+
+    def family(self, path: str) -> list[Log]:
+        """All logs that belong to this live file."""
+        return list(self._by_family[path].values()) if path in self._by_family else []
 
     def move(self, log: Log, place: Place | None, complete: int | None = None) -> None:
         """The bytes of a log are elsewhere now, or nowhere."""
@@ -113,17 +119,18 @@ class Registry:
                 return
             self.new = False
             self._changed[log.id] = log
-            if log.place is not None and (owner := taken.get(log.place)) is not None:  # what the journal says is newer
-                log.place, self.by_place[log.place] = None, owner
+            place = log.place
+            if place is not None and place in taken:  # what the journal says is newer
+                log.place, self.by_place[place] = None, taken[place]
 
     def forget_gone(self, present: Iterable[Place]) -> None:
         """Drop the logs that went first, when more than `MOST_GONE` have no file any more."""
-        gone = self.logs.keys() - {self.by_place[place].id for place in present if place in self.by_place}
+        gone = self.logs.keys() - {log.id for place in present if (log := self.by_place.get(place)) is not None}
         if len(gone) <= MOST_GONE + MOST_GONE // 10:
             return
         # in the order in which they were met
         for log_id in [log_id for log_id in self.logs if log_id in gone][: len(gone) - MOST_GONE]:
-            self.move(self.logs.pop(log_id), None)
+            self._drop(log_id)
             self._changed[log_id] = None
 
     def flush(self) -> None:
@@ -145,7 +152,7 @@ class Registry:
         if not isinstance(log_id, str):
             return None
         if log_id in self.logs:
-            self.move(self.logs.pop(log_id), None)
+            self._drop(log_id)
             self._changed.clear()
         if record.get("gone"):
             return None
@@ -155,7 +162,15 @@ class Registry:
                       record["complete"])
         except (KeyError, TypeError, ValueError, IndexError):
             return None
-        self.logs[log_id] = log
+        self.logs[log_id] = self._by_family[log.family][log_id] = log
         if place is not None:
             self.by_place[place] = log
         return log
+
+    def _drop(self, log_id: str) -> None:
+        log = self.logs.pop(log_id)
+        self.move(log, None)
+        family = self._by_family[log.family]
+        del family[log_id]
+        if not family:
+            del self._by_family[log.family]

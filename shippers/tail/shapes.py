@@ -8,7 +8,8 @@ import dataclasses
 import datetime
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from shippers.tail.flatten import ALIASES, FIELD_VALUES
 
 _ENCODE = msgspec.json.Encoder().encode
 _INTEGER = rb"(0|-?[1-9][0-9]{0,17}+)"
-_NUMBER = rb"(-?(?:0|[1-9][0-9]{0,17}+)(?:\.[0-9]{1,20}+)?(?:[eE][+-]?[0-9]{1,3}+)?)"
+_NUMBER = rb"(-?[0-9][0-9.eE+-]*+)"  # becomes a text, so it need not be an exact number
 #: The first 16 characters of a time change once a minute and are checked then.
 MINUTE = 16
 _TIME = rb'"([^"]{16}:[0-5][0-9](?:\.[0-9]{1,9}+)?Z)"'
@@ -40,14 +41,14 @@ class Shape:
     """Matches lines without a backslash; bytes below 32 and invalid UTF-8 must have been ruled out."""
     escaped: re.Pattern[bytes]
     """The same, with the short escapes of JSON."""
-    order: tuple[int, ...]
-    """Groups as the template wants them, at least two."""
+    values: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+    """Puts the groups into the order of the template; there are at least two."""
     template: bytes
     """Takes the offset twice, then the groups; OBSERVED stands for the time when a line has none."""
     timed: bool
     """Whether the first group is the time of the line."""
-    texts: slice
-    """Which of the ordered groups are free texts."""
+    texts: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+    """Those of the ordered groups that are free texts."""
     keys: tuple[tuple[str, str], ...]
     """What is captured; and which constants belong to it."""
 
@@ -175,9 +176,10 @@ def _shape(plain: re.Pattern[bytes], escaped: re.Pattern[bytes], layout: _Layout
     parts += members["field"]
     if members["label"]:
         parts.append(b'"labels":{' + b",".join(members["label"]) + b"}")
+    order = [captured[place][0] - 1 for place in ordered]
     texts = [number for number, place in enumerate(ordered) if captured[place][1] == _TEXT]
-    return Shape(plain, escaped, tuple(captured[place][0] for place in ordered), b",".join(parts) + b"}", timed,
-                 slice(texts[0], texts[-1] + 1) if texts else slice(0, 0), layout.keys())
+    return Shape(plain, escaped, itemgetter(*order), b",".join(parts) + b"}", timed,
+                 itemgetter(slice(texts[0], texts[-1] + 1) if texts else slice(0, 0)), layout.keys())
 
 
 def _escape(written: bytes) -> bytes:

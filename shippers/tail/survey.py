@@ -81,11 +81,12 @@ class Survey:
             log = self._registry.by_place.get(place)
             if log is None or not (place in self._verified or self._fits(log, seen)):
                 unknown.append(seen)
-        # an exact inode comes before a likeness: only now is it known which logs have lost their file
-        paths = {seen.path for seen in present.values()}
-        for seen in unknown:
-            if not (seen.path.endswith(GZIP_SUFFIX) and seen.path.removesuffix(GZIP_SUFFIX) in paths):
-                self._identify(seen, present)
+        # an exact inode comes before a likeness: only now is it known which logs have lost their file; and the live file of a
+        # family comes before those that may be copies of it
+        by_path = {seen.path: seen for seen in present.values()} if unknown else {}
+        for seen in sorted(unknown, key=lambda one: (one.path != one.family, one.path)):
+            if not (seen.path.endswith(GZIP_SUFFIX) and seen.path.removesuffix(GZIP_SUFFIX) in by_path):
+                self._identify(seen, by_path)
         self._registry.begun()
         placed = {self._registry.by_place[place].id: present[place] for place in self._verified}
         if placed != self.placed:
@@ -123,7 +124,7 @@ class Survey:
         cursor = log.furthest
         return log.complete is not None or cursor.agrees(carrier.read(cursor.guard_bytes, cursor.offset - cursor.guard_bytes))
 
-    def _identify(self, seen: Seen, present: dict[Place, Seen]) -> None:
+    def _identify(self, seen: Seen, by_path: dict[str, Seen]) -> None:
         log = self._registry.by_place.get(seen.place)
         if log is not None:  # could not be looked at just now
             return
@@ -134,7 +135,7 @@ class Survey:
             return
         try:
             if carrier.place == seen.place and not self._being_packed(seen):
-                self._find_log(seen, carrier, present)
+                self._find_log(seen, carrier, by_path.get(seen.family))
         except OSError:
             self.errors += 1
         finally:
@@ -145,20 +146,21 @@ class Survey:
             return False
         return abs(self._clock.now_ns() / NS - os.stat(seen.path).st_mtime) < _SETTLED_S  # noqa: PTH116
 
-    def _find_log(self, seen: Seen, carrier: Carrier, present: dict[Place, Seen]) -> None:
+    def _find_log(self, seen: Seen, carrier: Carrier, live: Seen | None) -> None:
         rotated = seen.path != seen.family
         if rotated and self._registry.new and not seen.asked_for:
             self._verify(self._registry.add(seen.path, seen.place, skipped=True))
             return
-        if rotated and (live := self._live(seen, present)) is not None:
+        if rotated and live is not None:
+            if live.place not in self._verified:
+                return
             # a copy is made before the live file is truncated: until then there is nothing in it that is not in there too
             if self._is_copy_of(live, seen, carrier):
                 return
             self._check_again(live)
         packed = seen.path.endswith(GZIP_SUFFIX)
         head = carrier.read(HEAD_BYTES, 0)
-        alike = [log for log in self._registry.logs.values()
-                 if log.place not in self._verified and _begins_alike(log, head) and log.family == seen.family]
+        alike = [log for log in self._registry.family(seen.family) if log.place not in self._verified and _begins_alike(log, head)]
         for log in sorted(alike, key=lambda one: -one.furthest.offset):
             if (rotated or log.path == seen.path) and self._went_on_as(log, carrier):
                 self._registry.move(log, seen.place, _size_if_complete(log, carrier) if packed else None)
@@ -170,10 +172,6 @@ class Survey:
     def _verify(self, log: Log) -> None:
         if log.place is not None:
             self._verified.add(log.place)
-
-    def _live(self, seen: Seen, present: dict[Place, Seen]) -> Seen | None:
-        """The live file that a rotated one may be a copy of."""
-        return next((one for place in self._verified if (one := present[place]).path == seen.family), None)
 
     def _check_again(self, seen: Seen) -> None:
         """Look whether a file that was known has been truncated since."""

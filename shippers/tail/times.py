@@ -52,6 +52,5 @@ def time_of(value: Any) -> str | None:
         return None
     for most, per_second in _EPOCHS:
         if _EARLIEST_S * per_second <= value < most:
-            whole = isinstance(value, int)
-            return format_time(value * (NS // int(per_second)) if whole else round(value / per_second * NS))
+            return format_time(value * (NS // int(per_second)) if isinstance(value, int) else round(value / per_second * NS))
     return None
