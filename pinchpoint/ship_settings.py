@@ -50,19 +50,17 @@ class Otlp:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Journald:
-    """Reads the journal of systemd; `[ship.journald]` turns it on."""
-
-    units: tuple[str, ...] = setting((), "units to read; none: all", texts)
+    """Follows the journal of systemd; `[ship.journald]` turns it on, `journald = true` too."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kernel:
-    """Reads the kernel log for GPU errors, memory kills and sick disks; `[ship.kernel]` turns it on."""
+    """Reads the kernel log, where GPU errors, memory kills and sick disks show; `[ship.kernel]` turns it on, `kernel = true` too."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Jobs:
-    """Tells which job, rank and GPU belong together; `[ship.jobs]` turns it on."""
+    """Tells which job, rank and GPU belong together; `[ship.jobs]` turns it on, `jobs = true` too."""
 
     interval_s: float = setting(10.0, "time between two looks", number(0))
     mapping_dir: Path | None = setting(None, "folder of an HPC job mapping: a file for each GPU, a job id a line", path)

@@ -9,7 +9,8 @@ from typing import Any
 from pinchpoint.clock import Clock, format_time
 from pinchpoint.config import Config
 from pinchpoint.errors import PinchpointError
-from shippers.http_server import HttpServer, Request, Response, Route
+from shippers.http_connection import Request, Response, Route
+from shippers.http_server import HttpServer
 from shippers.lanes import Say
 from shippers.self_metrics import page
 from shippers.state import replace_file

@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pinchpoint.clock import Clock
 from pinchpoint.errors import ConfigError
@@ -16,9 +16,10 @@ from shippers.sources.documents import reading_item
 from shippers.sources.reading import Reading
 from shippers.spool import Spool
 
-_EVENTS_EVERY_S = 1.0
+_FOLLOWED_EVERY_S = 1.0
 
 
+@runtime_checkable
 class Counted(Protocol):
     """Something that tells what happened."""
 
@@ -33,12 +34,19 @@ class Receiver(Counted, Protocol):
         """Take no more."""
 
 
+class Followed(Protocol):
+    """Something that pushes what is new when it is asked to."""
+
+    def poll(self) -> None:
+        """Push what is new. Raises: OSError when the spool takes nothing; it is tried again."""
+
+
 class Feeds:
     """The sources of one configuration; what they see goes into the spool, without secrets."""
 
-    def __init__(self, ship: Ship, spool: Spool, redactor: Redactor, host: str, clock: Clock,
+    def __init__(self, ship: Ship, state: Path, spool: Spool, redactor: Redactor, host: str, clock: Clock,
                  of_agent: Callable[[], Iterable[Reading]]) -> None:
-        """of_agent: readings of the agent itself.
+        """state: folder in which sources remember how far they are; of_agent: readings of the agent itself.
 
         Raises: ConfigError for what cannot be read, with the name of the setting.
         """
@@ -46,7 +54,8 @@ class Feeds:
         self._receivers: list[Receiver] = []
         self._counted: list[Counted] = []
         self._closers: list[Callable[[], None]] = []
-        self.poller = Poller(list(self._tasks(ship, of_agent)), spool.push, clock)
+        tasks = [*self._readings(ship, of_agent), *self._followed(ship, state)]
+        self.poller = Poller(tasks, spool.push, clock)
 
     def start(self) -> None:
         """Read on the beat."""
@@ -73,7 +82,7 @@ class Feeds:
         found.update((f"scrape {one.url}", one.problem) for one in self._counted if isinstance(one, _Scraped) and one.problem)
         return found
 
-    def _tasks(self, ship: Ship, of_agent: Callable[[], Iterable[Reading]]) -> Iterator[Task]:
+    def _readings(self, ship: Ship, of_agent: Callable[[], Iterable[Reading]]) -> Iterator[Task]:
         if ship.host is not None:
             yield Task("host", ship.host.interval_s, self._host_reader())
         for scrape in ship.scrape:
@@ -81,13 +90,36 @@ class Feeds:
             self._counted.append(source)
             self._closers.append(source.close)
             yield Task(f"scrape {scrape.url}", scrape.interval_s, self._reader(source.read))
+        yield Task("agent", ship.self.interval_s, self._reader(lambda: list(of_agent())))
+
+    def _followed(self, ship: Ship, state: Path) -> Iterator[Task]:
+        """Sources that push what is new and remember how far they are."""
+        given: dict[str, Any] = {"push": self._push, "redact": self._redactor, "clock": self._clock}
+        if ship.journald is not None:
+            from shippers.sources.journald import JournalSource
+
+            journal = JournalSource(self._host, position=state / "journald", with_kernel=ship.kernel is None, **given)
+            yield self._follow("journald", _FOLLOWED_EVERY_S, journal)
+        if ship.kernel is not None:
+            from shippers.sources.kernel_log import KernelLogSource
+
+            yield self._follow("kernel", _FOLLOWED_EVERY_S, KernelLogSource(self._host, position=state / "kernel", **given))
+        if ship.jobs is not None:
+            from shippers.sources.jobs import JobSource
+
+            jobs = JobSource(self._host, position=state / "jobs", job_folder=ship.jobs.mapping_dir, **given)
+            yield self._follow("jobs", ship.jobs.interval_s, jobs)
         if ship.events is not None and ship.events.watch is not None:
             from shippers.sources.event_folder import EventFolder
 
-            folder = EventFolder(ship.events.watch, push=self._push, redact=self._redactor, host=self._host, clock=self._clock)
-            self._counted.append(folder)
-            yield Task("events", _EVENTS_EVERY_S, _nothing(folder.poll))
-        yield Task("agent", ship.self.interval_s, self._reader(lambda: list(of_agent())))
+            yield self._follow("events", _FOLLOWED_EVERY_S, EventFolder(ship.events.watch, host=self._host, **given))
+
+    def _follow(self, name: str, interval_s: float, source: Followed) -> Task:
+        if isinstance(source, Counted):
+            self._counted.append(source)
+        if hasattr(source, "close"):
+            self._closers.append(source.close)
+        return Task(name, interval_s, _nothing(source.poll))
 
     def _host_reader(self) -> Callable[[], list[Item]]:
         import os

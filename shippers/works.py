@@ -82,7 +82,8 @@ class Works:
                     tail.hurry()
                 inputs.insert(0, tail)
             self.lanes.append(Lane(output, inputs, self.ending, say, patient=self._manner.patient))
-        self.feeds = Feeds(ship, self.spool, redactor, host, self._clock, lambda: readings(self.samples(), host))
+        (state / "sources").mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.feeds = Feeds(ship, state / "sources", self.spool, redactor, host, self._clock, lambda: readings(self.samples(), host))
         if self._manner.patient:
             self.feeds.listen(ship)
 
@@ -185,13 +186,14 @@ def check(config: Config, urls: Sequence[str], clock: Clock) -> list[str]:
     Redactor(config.ship.redact.patterns)
     against = []
     for files in file_sets(config.ship):
-        against += [f"ship.files.paths: {path} matches no file yet" for path in files.paths if not any(_matches(path))]
-        against += [f"ship.files.paths: {found} cannot be read by this user" for path in files.paths for found in _matches(path)
+        against += [f"ship.files.paths: {path} matches no file yet" for path in files.paths if not any(matches(path))]
+        against += [f"ship.files.paths: {found} cannot be read by this user" for path in files.paths for found in matches(path)
                     if not os.access(found, os.R_OK)]
     around = Surroundings(clock, clock.sleep, config.elasticsearch)
     against += [f"ship.outputs: {why}" for url in urls if (why := check_output(url, around)) is not None]
     return against
 
 
-def _matches(path: str) -> Iterator[Path]:
+def matches(path: str) -> Iterator[Path]:
+    """The files that an absolute path or glob means now."""
     return Path("/").glob(path.lstrip("/"))
