@@ -11,32 +11,16 @@ from typing import Any
 
 import pytest
 import urllib3
+from source_spool import Spool
 
 from pinchpoint.clock import NS, SYSTEM_CLOCK, HeldClock
 from pinchpoint.errors import ConfigError, UsageError
-from shippers.items import Item
 from shippers.redact import Redactor
 from shippers.sources.event_folder import EventFolder
 from shippers.sources.webhook import WebhookReceiver
 
 SECRET = b"0123456789abcdef"
 NOW_NS = HeldClock().now_ns()
-
-
-class Spool:
-    """What sources push to."""
-
-    def __init__(self) -> None:
-        self.items: list[Item] = []
-        self.broken = False
-
-    def push(self, items: list[Item]) -> None:
-        if self.broken:
-            raise OSError("no space left on device")
-        self.items += items
-
-    def documents(self) -> list[dict[str, Any]]:
-        return [json.loads(item.document) for item in self.items]
 
 
 def folder_at(path: Path, clock: HeldClock | None = None) -> tuple[EventFolder, Spool]:

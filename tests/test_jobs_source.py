@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from source_spool import as_row
 
 from pinchpoint.clock import NS, SYSTEM_CLOCK, HeldClock
 from shippers.items import Item
@@ -121,6 +122,8 @@ class Reader:
     def _push(self, items: list[Item]) -> None:
         if self.broken:
             raise OSError("no space left on device")
+        for item in items:
+            as_row(item)
         self._items += items
 
     def read(self) -> list[Item]:

@@ -22,32 +22,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from source_spool import Spool
 
 from pinchpoint.clock import NS, SYSTEM_CLOCK
 from shippers.http_bodies import Limits
-from shippers.items import Item
 from shippers.redact import Redactor
 from shippers.sources.otlp import OtlpReceiver
 
 TIME_NS = 1_790_000_000 * NS
 RESOURCE = Resource({"service.name": "trainer", "host.name": "node-7", "run.id": "run-1", "rank": 3, "k8s.pod.name": "train-3"})
-
-
-class Spool:
-    """What the receiver pushes to: keeps items in memory, and can be full or broken."""
-
-    def __init__(self) -> None:
-        self.items: list[Item] = []
-        self.full = False
-        self.broken = False
-
-    def push(self, items: list[Item]) -> None:
-        if self.broken:
-            raise OSError("no space left on device")
-        self.items += items
-
-    def documents(self, kind: str) -> list[dict[str, Any]]:
-        return [json.loads(item.document) for item in self.items if item.kind == kind]
 
 
 @contextlib.contextmanager

@@ -11,33 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from source_spool import Spool
 
 from pinchpoint.clock import SYSTEM_CLOCK, Clock, HeldClock
-from shippers.items import Item
 from shippers.redact import Redactor
 from shippers.sources.journal_lines import journal_record
 from shippers.sources.journald import JournalSource, JournalState
 from shippers.sources.kernel_log import PATH, KernelLogSource, KernelLogState, KernelRecord, parse_record
 from shippers.sources.position import Position
-
-
-class Spool:
-    """What sources push to."""
-
-    def __init__(self) -> None:
-        self.items: list[Item] = []
-        self.broken = False
-
-    def push(self, items: list[Item]) -> None:
-        if self.broken:
-            raise OSError("no space left on device")
-        self.items += items
-
-    def documents(self) -> list[dict[str, Any]]:
-        return [json.loads(item.document) for item in self.items]
-
-    def messages(self) -> list[str]:
-        return [document["message"] for document in self.documents()]
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:

@@ -19,6 +19,8 @@ _MOST_DOCUMENT_BYTES = 1 << 16
 _MOST_TEXT = 1 << 13
 _REDACTED = "[redacted]"
 _REDACTED_TEXTS = ("message", "name", "event.reason")
+#: Fields that the labels of a reading may name; with any other name they could change what the reading is of.
+_SAID_BY_LABELS = frozenset(("host.name", "run.id", "run.workload"))
 _MAPS = ("labels", "attributes")
 
 
@@ -74,27 +76,43 @@ def place_fields(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     {'service.name': 'trainer', 'labels': {'zone': 'a', 'rank': '3'}}
     """
     known = fields.KINDS[kind]
-    placed = {name: value for name, value in given.items() if name in known and name != "labels"}
     labels = dict(given.get("labels", {}))
-    labels.update((name, str(value)) for name, value in given.items() if name not in known)
+    placed: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            labels[name] = str(value)
+        elif name != "labels":
+            placed[name] = value
     if labels:
         placed["labels"] = labels
     return placed
 
 
-def reading_item(reading: Reading, now_ns: int, host: str) -> Item | None:
-    """A metric item of one reading; None for one in which nothing was measured."""
-    metrics = {name: value for name, value in reading.metrics.items() if math.isfinite(value)}
-    if not metrics:
-        return None
-    given: dict[str, Any] = {"@timestamp": format_time(reading.time_ns or now_ns), "entity.kind": reading.entity_kind,
-                             "entity.id": reading.entity_id, "host.name": host}
-    if reading.pid is not None:
-        given["process.pid"] = reading.pid
-    given.update(reading.labels or {})
-    record = place_fields("metric", given)
-    record["metrics"] = metrics
-    return make_item("metric", record)
+def reading_items(readings: Iterable[Reading], now_ns: int, host: str, redact: Redact) -> list[Item]:
+    """Metric items of readings that were made now; a reading in which nothing was measured is none."""
+    records = []
+    for reading in readings:
+        metrics = {name: value for name, value in reading.metrics.items() if math.isfinite(value)}
+        if not metrics:
+            continue
+        given: dict[str, Any] = {"@timestamp": format_time(reading.time_ns or now_ns), "entity.kind": reading.entity_kind,
+                                 "entity.id": reading.entity_id, "host.name": host}
+        if reading.pid is not None:
+            given["process.pid"] = reading.pid
+        given["labels"] = {}
+        for name, value in (reading.labels or {}).items():
+            if name in _SAID_BY_LABELS:
+                given[name] = value
+            elif name == "rank" and value.isascii() and value.isdecimal() and len(value) < 10:
+                given["rank"] = int(value)
+            else:
+                given["labels"][name] = value
+        record = place_fields("metric", given)
+        record["metrics"] = metrics
+        records.append(record)
+    without_secrets(records, redact)
+    items = [make_item("metric", record) for record in records]
+    return [item for item in items if item is not None]
 
 
 def without_secrets(records: Iterable[dict[str, Any]], redact: Redact) -> None:
