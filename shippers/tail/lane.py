@@ -167,6 +167,8 @@ class Tail:
     def _look_around(self, now_s: float) -> None:
         """Take up the files that came, and those that logs went on in."""
         version = self._survey.look()
+        if self._registry.pending:
+            self._flush_registry()
         if version == self._version:
             return
         self._version = version
@@ -265,7 +267,7 @@ class Tail:
         if cursor.offset < HEAD_BYTES:
             one.head = cursor.head(whole, consumed)
         one.cursor = cursor.advanced(whole, consumed, skipping)
-        one.waiting_size = one.size if consumed < len(block) and at_end else -1
+        one.waiting_size = one.size if consumed < len(block) and not more else -1
         if one.parser.used_observed and mark is None:
             observed[one.log.id] = Observed(cursor.offset, one.cursor.offset, time, skipping)
         count = self._count
@@ -293,14 +295,11 @@ class Tail:
         """Tell the registry how far the log was read, and how it begins."""
         with self._registry.lock:
             self._registry.read_up_to(one.log, one.cursor)
-            self._registry.grow_head(one.log, *one.head)
+            self._registry.grow_head(one.log, one.head)
 
     def _write_down(self, observed: dict[str, Observed]) -> bool:
         """Make durable what must be before anything is sent; False when that is not possible now."""
-        try:
-            self._registry.flush()
-        except OSError:
-            self._count["journal_errors"] += 1
+        if not self._flush_registry():
             return False
         try:
             if observed:
@@ -308,6 +307,14 @@ class Tail:
         except OSError:
             # goes on: only after a crash within this batch its lines would be given another time
             self._count["journal_errors"] += 1
+        return True
+
+    def _flush_registry(self) -> bool:
+        try:
+            self._registry.flush()
+        except OSError:
+            self._count["journal_errors"] += 1
+            return False
         return True
 
     def _commit(self) -> None:

@@ -118,8 +118,9 @@ class Survey:
         return fits
 
     def _holds(self, log: Log, carrier: Carrier) -> bool:
-        head = carrier.read(log.head_bytes, 0)
-        if len(head) != log.head_bytes or zlib.crc32(head) != log.head_crc:
+        head_bytes, head_crc = log.head
+        head = carrier.read(head_bytes, 0)
+        if len(head) != head_bytes or zlib.crc32(head) != head_crc:
             return False
         cursor = log.furthest
         return log.complete is not None or cursor.agrees(carrier.read(cursor.guard_bytes, cursor.offset - cursor.guard_bytes))
@@ -204,7 +205,8 @@ class Survey:
 
 
 def _begins_alike(log: Log, head: bytes) -> bool:
-    return 0 < log.head_bytes <= len(head) and zlib.crc32(head[: log.head_bytes]) == log.head_crc
+    head_bytes, head_crc = log.head
+    return 0 < head_bytes <= len(head) and zlib.crc32(head[:head_bytes]) == head_crc
 
 
 def _size_if_complete(log: Log, carrier: Carrier) -> int | None:
