@@ -167,7 +167,7 @@ def test_a_file_system_that_hangs_does_not_hang_the_others(tmp_path: Path) -> No
             raise OSError(116, "Stale file handle")
         return os.statvfs("/")
 
-    source = FilesystemSource("h", root=root, timeout_s=0.2, statvfs=statvfs)
+    source = FilesystemSource("h", root=root, timeout_s=0.5, statvfs=statvfs)
 
     def unresponsive() -> list[float]:
         return [reading.metrics["filesystem.unresponsive"] for reading in source.read()]
@@ -176,7 +176,7 @@ def test_a_file_system_that_hangs_does_not_hang_the_others(tmp_path: Path) -> No
         assert unresponsive() == [1.0, 0.0, 1.0]
         began = time.monotonic()
         assert unresponsive() == [1.0, 0.0, 1.0]
-        assert time.monotonic() - began < 0.15
+        assert time.monotonic() - began < 0.4
     finally:
         answers.set()
     until(lambda: unresponsive() == [0.0, 0.0, 1.0])
