@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tailing import Agent, messages
 
 from pinchpoint.clock import SYSTEM_CLOCK
 from shippers.tail.cursor import GUARD_BYTES, START, cursor_from
 from shippers.tail.journal import Journal
-from tailing import Agent, messages
 
 
 def records_of(path):
@@ -70,7 +70,7 @@ def test_journal_of_zeros(tmp_path):
     """A file of zeros, as a power failure leaves it, holds no records and breaks nothing."""
     (tmp_path / "journal").write_bytes(bytes(4096))
 
-    assert [] == records_of(tmp_path / "journal")[0]
+    assert records_of(tmp_path / "journal")[0] == []
 
 
 def test_cursor_round_trip():
@@ -88,7 +88,8 @@ def test_cursor_round_trip():
 @pytest.mark.parametrize("how", ["gone", "damaged", "zeros"])
 def test_lost_state(tmp_path, lost, how):
     """With one of the two journals lost each line still has one id: the registry is mended from the offsets, and without offsets lines
-    come again under the ids they had."""
+    come again under the ids they had.
+    """
     logs = tmp_path / "logs"
     logs.mkdir()
     for name in "ab":
@@ -120,10 +121,10 @@ def test_ids_are_on_disk_before_lines_are_handed_out(tmp_path):
     os.close(agent.registry._journal._fd)
     agent.registry._journal._fd = os.open("/dev/full", os.O_RDWR)
 
-    assert [] == agent.run(10)
+    assert agent.run(10) == []
     assert agent.counters()["journal_errors"] > 0
     agent.restart()
-    assert ["one"] == messages(agent.run())
+    assert messages(agent.run()) == ["one"]
 
 
 def test_times_survive_a_crash(tmp_path):
@@ -157,7 +158,7 @@ def test_journals_stay_small(tmp_path):
         agent.tail.settled(agent.token)
     agent.restart()
 
-    assert [] == agent.run()
+    assert agent.run() == []
     assert (tmp_path / "state" / "output-0" / "offsets").stat().st_size < 1 << 20
 
 
@@ -216,7 +217,7 @@ def test_killed_processes(tmp_path):
         child.wait()
 
     assert {f"line {number}" for number in range(written)} == set(arrived(out))
-    assert 1 == max(arrived(out).values())
+    assert max(arrived(out).values()) == 1
 
 
 def rotate(live: Path, copies: bool) -> None:
