@@ -71,7 +71,7 @@ _FIELDS = (
     Field("samples", "integer", "samples of the step on this rank"),
     Field("tokens", "integer", "tokens of the step on this rank"),
     Field("batch_bytes", "integer", "size of the batch", "bytes"),
-    Field("entity.kind", "text", "kind of the thing measured: host, gpu, process, rank, disk, cgroup, trace, service …"),
+    Field("entity.kind", "text", "kind of the thing measured: host, gpu, process, rank, disk, nic, filesystem, nfs, cgroup, trace, service …"),
     Field("entity.id", "text", "which one of its kind"),
     Field("metrics", "numbers", "readings by name, see the table of metrics"),
     Field("message", "text", "the line as it was written"),
@@ -85,7 +85,8 @@ _FIELDS = (
     Field("service.name", "text", "service of the span"),
     Field("status", "text", "ok, error or unset"),
     Field("attributes", "texts", "attributes of the span"),
-    Field("event.action", "text", "what happened: deploy, config, restart, preempt, checkpoint, gpu_error, oom, scale, data_quality …"),
+    Field("event.action", "text", "what happened: deploy, config, push, restart, preempt, checkpoint, gpu_error, oom, scale, data_quality, "
+          "job_assigned, job_released …"),
     Field("event.reason", "text", "why it happened, in the words of its source"),
     Field("window_s", "number", "length of the window", "s"),
     Field("features", "numbers", "features by name, see docs/architecture.md"),
