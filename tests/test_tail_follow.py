@@ -264,6 +264,7 @@ def test_damaged_compressed_file(tmp_path, logs, cut):
     agent = Agent(tmp_path / "state", logs / "*.gz")
 
     assert 1900 < len(agent.run()) <= 2000
+    assert agent.counters()["packed_damaged"] == 1
 
 
 def test_last_line_without_line_feed(tmp_path, logs):

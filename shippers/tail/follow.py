@@ -57,6 +57,11 @@ class Followed:
         return isinstance(self.carrier, PackedFile)
 
     @property
+    def damaged(self) -> bool:
+        """Whether unpacking ended before the end."""
+        return isinstance(self.carrier, PackedFile) and self.carrier.damaged
+
+    @property
     def place(self) -> Place | None:
         """Where the open file is."""
         return None if self.carrier is None else self.carrier.place

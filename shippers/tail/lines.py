@@ -180,7 +180,8 @@ class LineParser:
             if time is None:
                 self.used_observed = True
             template = self._text_template(guess_level(text))
-            documents.append(template % (start, start, observed if time is None else time.encode(), _ENCODE(text)[1:-1] if escapes else line))
+            written = _ENCODE(text)[1:-1] if escapes else line
+            documents.append(template % (start, start, observed if time is None else time.encode(), written))
         return documents
 
     def _text_template(self, level: str | None) -> bytes:

@@ -12,8 +12,9 @@ from shippers.tail.registry import Log, Registry
 from shippers.tail.settings import FileSet
 
 SCAN_INTERVAL_S = 1.0
-#: Looking around may take this share of the time at most.
+#: Where looking around takes long it is done less often, so that it takes this share of the time, but at least each ten seconds.
 _MOST_SHARE = 0.002
+_LONGEST_INTERVAL_S = 10.0
 _CHUNK = 1 << 20
 _LOOKED_AT = 4096
 #: A compressed file may still be written when it was changed this little ago.
@@ -51,7 +52,7 @@ class Survey:
             if begun_s >= self._due_s:
                 self._look()
                 took_s = self._clock.monotonic_s() - begun_s
-                self._due_s = begun_s + max(SCAN_INTERVAL_S, took_s / _MOST_SHARE)
+                self._due_s = begun_s + min(max(SCAN_INTERVAL_S, took_s / _MOST_SHARE), _LONGEST_INTERVAL_S)
             return self.version
 
     def look_again(self) -> None:
