@@ -310,7 +310,7 @@ def test_zeros_after_a_truncation(tmp_path, logs):
     live = logs / "app.log"
     agent = Agent(tmp_path / "state", live)
     with live.open("w") as writer:
-        writer.write("before\n" * 300_000)
+        writer.write("before\n" * 30_000)
         writer.flush()
         agent.run(4)
         os.truncate(live, 0)
@@ -318,8 +318,8 @@ def test_zeros_after_a_truncation(tmp_path, logs):
         writer.write("after\nnext\n")
     agent.run(4)
 
-    assert messages(agent.documents[0])[300_000:] == ["after", "next"]
-    assert agent.counters()["lines_after_zeros"] == 2_100_000 or agent.counters()["lines_after_zeros"] >= 1
+    assert messages(agent.documents[0])[30_000:] == ["after", "next"]
+    assert agent.counters()["zeros"] == 210_000
 
 
 def test_thousands_of_files(tmp_path, logs):

@@ -89,7 +89,7 @@ class Intake:
         count["records"] += len(documents)
         count["lines_cut"] += framed.cut
         count["lines_empty"] += framed.empty
-        count["lines_after_zeros"] += framed.zeros
+        count["zeros"] += framed.zeros
         count["lines_partial"] += framed.partial
         ids = map(f"{one.log.id}-%012x".__mod__, starts)
         return Taken(list(map(_new_item, zip(repeat("log"), ids, documents, strict=False))), size, more)

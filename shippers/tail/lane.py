@@ -27,7 +27,7 @@ _IDLE = ((10.0, 0.25), (60.0, 1.0), (float("inf"), 5.0))
 #: At idle files; with thousands of them each is looked at less often, but at least each so many seconds.
 _MOST_LOOKS_A_SECOND, _LONGEST_IDLE_S = 400, 15.0
 MOST_OPEN = 256
-_COUNTED = ("lines", "records", "bytes", "lines_cut", "lines_empty", "lines_partial", "lines_after_zeros", "files_replaced",
+_COUNTED = ("lines", "records", "bytes", "lines_cut", "lines_empty", "lines_partial", "zeros", "files_replaced",
             "packed_damaged", "read_errors", "journal_errors")
 
 
