@@ -23,7 +23,7 @@ class Limits:
     """One body after decompression."""
     held_bytes: int = 32 << 20
     """All bodies that are being read or worked on, as they are sent."""
-    connections: int = 64
+    connections: int = 128
     at_work: int = 2
     """Requests that are inflated and handled at once; the others wait with their body read."""
     request_s: float = 10.0

@@ -66,6 +66,8 @@ class Service:
             self.methods.setdefault(path, []).append(method)
         self.budget = Budget(limits.held_bytes)
         self.work = threading.Semaphore(limits.at_work)
+        self.is_crowded = False
+        """Whether most connections are taken: each is closed after its answer then, so that many patient clients take turns."""
         self._answered: Counter[int] = Counter()
         self._lock = threading.Lock()
 
@@ -214,7 +216,7 @@ class Connection(BaseHTTPRequestHandler):
             service.work.release()
 
     def _send(self, response: Response, *, closes: bool) -> None:
-        closes = closes or self._wants_close()
+        closes = closes or self._wants_close() or self._service.is_crowded
         headers = {"Content-Type": response.content_type, "Content-Length": str(len(response.body)), **(response.headers or {})}
         if response.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             headers.setdefault("Retry-After", str(_RETRY_AFTER_S))

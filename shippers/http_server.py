@@ -82,6 +82,7 @@ class HttpServer:
                 full = self._closing or len(self._connections) >= self._limits.connections
                 if not full:
                     self._connections[connection] = thread
+                    self._note_crowd()
             if full:
                 self._service.count(HTTPStatus.SERVICE_UNAVAILABLE)
                 with connection, contextlib.suppress(OSError):
@@ -104,7 +105,11 @@ class HttpServer:
     def _forget(self, connection: socket.socket) -> None:
         with self._lock:
             self._connections.pop(connection, None)
+            self._note_crowd()
         connection.close()
+
+    def _note_crowd(self) -> None:
+        self._service.is_crowded = len(self._connections) * 2 > self._limits.connections
 
 
 def _shut(connections: Iterable[socket.socket], how: int) -> None:

@@ -32,12 +32,12 @@ _KEPT = {**{byte: byte for byte in b"pswdctkhbxjzAI_"},
 _ALIKE = bytes(_KEPT.get(byte, 0) for byte in range(256))
 _DELETED = bytes(byte for byte in range(256) if byte not in _KEPT)
 _NAME_CHECKS = [(marker, re.compile(name + _ASSIGNS)) for marker, name in (
-    (b"sswd", b"passw(?:or)?d"), (b"ssph", b"passphrase"), (b"pwd", b"pwd"), (b"sct", b"secret"), (b"cdt", b"credentials?"), (b"tk", b"token"),
-    (b"kk", rb"key(?<=[_i-]key)"), (b"thz", b"authorization"), (b"hIz", b"authorization"))]
+    (b"sswd", b"passw(?:or)?d"), (b"ssph", b"passphrase"), (b"pwd", b"pwd"), (b"sct", b"secret"), (b"cdt", b"credentials?"),
+    (b"tk", b"token"), (b"kk", rb"key(?<=[_i-]key)"), (b"thz", b"authorization"), (b"hIz", b"authorization"))]
 _KIND_CHECKS = [(marker, re.compile(kind)) for marker, kind in (
-    (b"h_", rb"gh[ou]_[A-Za-z0-9]{30}"), (b"h_", rb"hf_[A-Za-z0-9]{30}"), (b"hp_", rb"ghp_[A-Za-z0-9]{30}"), (b"hs_", rb"ghs_[A-Za-z0-9]{30}"),
-    (b"sk_", rb"sk[-_][A-Za-z0-9_-]{20}"), (b"xx", rb"xox[abprs]-"), (b"kj", rb"eyJ[A-Za-z0-9]{10}"), (b"kIA", b"AKIA[A-Z0-9]{16}"),
-    (b"sIA", b"ASIA[A-Z0-9]{16}"), (b"AIz", b"AIza"), (b"_____b", b"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY"))]
+    (b"h_", rb"gh[ou]_[A-Za-z0-9]{30}"), (b"h_", rb"hf_[A-Za-z0-9]{30}"), (b"hp_", rb"ghp_[A-Za-z0-9]{30}"),
+    (b"hs_", rb"ghs_[A-Za-z0-9]{30}"), (b"sk_", rb"sk[-_][A-Za-z0-9_-]{20}"), (b"xx", rb"xox[abprs]-"), (b"kj", rb"eyJ[A-Za-z0-9]{10}"),
+    (b"kIA", b"AKIA[A-Z0-9]{16}"), (b"sIA", b"ASIA[A-Z0-9]{16}"), (b"AIz", b"AIza"), (b"_____b", b"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY"))]
 
 
 class Redactor:

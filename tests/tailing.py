@@ -20,7 +20,8 @@ class Agent:
     def start(self):
         self.registry = Registry(self.folder / "registry", self.clock)
         self.survey = Survey(self.sets, self.registry, self.clock)
-        self.tails = [Tail(self.folder / f"output-{number}", self.survey, self.registry, self.clock, {"host.name": "node-1"}, **self.options)
+        constants = {"host.name": "node-1"}
+        self.tails = [Tail(self.folder / f"output-{number}", self.survey, self.registry, self.clock, constants, **self.options)
                       for number in range(self.outputs)]
 
     @property

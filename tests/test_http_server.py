@@ -157,6 +157,19 @@ def test_more_connections_than_allowed_are_told_to_come_again() -> None:
         assert status(answer) == 200
 
 
+def test_in_a_crowd_clients_take_turns() -> None:
+    """Clients that keep their connections do not keep the others out: they are asked to come again, and get an answer each time."""
+    with serving(connections=4) as server, contextlib.ExitStack() as stack:
+        answers = []
+        for _ in range(4):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            connection.sendall(post())
+            answers.append(connection.recv(65536))
+
+    assert [status(answer) for answer in answers] == [200] * 4
+    assert [b"Connection: close" in answer for answer in answers] == [False, False, True, True]
+
+
 def talk_politely(port: int, data: bytes = b"") -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         with contextlib.suppress(OSError):

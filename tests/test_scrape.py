@@ -256,7 +256,7 @@ def test_an_exporter_that_drips_is_given_up_in_time(head: bytes) -> None:
     assert first == second == [{"up": 0.0}]
     assert source.problem == "TimeoutError"
     assert second_began - began < 3
-    assert ended - second_began < 0.2  # the call that hangs is not waited for again
+    assert ended - second_began < 0.35  # the call that hangs is not waited for again
 
 
 def test_a_url_that_is_none_is_refused_at_the_door() -> None:

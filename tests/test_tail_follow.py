@@ -5,9 +5,9 @@ import os
 import shutil
 
 import pytest
+from tailing import Agent, messages, unique
 
 from shippers.tail import FileSet
-from tailing import Agent, messages, unique
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_lines_arrive_once_with_their_place(tmp_path, logs):
     first, second = agent.run()
     agent.restart()
 
-    assert [] == agent.run()
+    assert agent.run() == []
     assert ("one", 0, str(logs / "a.log"), "node-1") == (first["message"], first["log.offset"], first["log.file.path"], first["host.name"])
     assert (first["event.id"][:-12], "000000000004") == (second["event.id"][:-12], second["event.id"][-12:])
 
@@ -98,7 +98,7 @@ def test_copytruncate_rotation(tmp_path, logs, pattern, restarts):
     agent.run(4)
 
     assert sorted(written) == sorted(messages(agent.documents[0]))
-    assert 5 == agent.counters()["copies_recognised"] or restarts
+    assert agent.counters()["copies_recognised"] == 5 or restarts
 
 
 def test_half_made_copy_is_left_alone(tmp_path, logs):
@@ -109,18 +109,19 @@ def test_half_made_copy_is_left_alone(tmp_path, logs):
     agent.run()
     for size in (0, 2, 9):
         copy.write_bytes(live.read_bytes()[:size])
-        assert [] == agent.run()
+        assert agent.run() == []
     append(live, "four")
     copytruncate(live, copy)
     append(live, "five")
 
-    assert ["five", "four"] == sorted(messages(agent.run(4)))
+    assert sorted(messages(agent.run(4))) == ["five", "four"]
 
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_truncation(tmp_path, logs, restarts):
     """A file that was truncated is read from its beginning as another log (TestFilestreamLiveFileTruncation, -OfflineFileTruncation,
-    file_truncate, TestTruncateThenWrite)."""
+    file_truncate, TestTruncateThenWrite).
+    """
     live = logs / "app.log"
     append(live, "one", "two")
     agent = Agent(tmp_path / "state", live)
@@ -131,9 +132,9 @@ def test_truncation(tmp_path, logs, restarts):
     if restarts:
         agent.start()
 
-    assert ["three", "four and more than there was before"] == messages(agent.run(4))
-    assert 1 == agent.counters()["truncations"]
-    assert 4 == len({document["event.id"] for document in agent.documents[0]})
+    assert messages(agent.run(4)) == ["three", "four and more than there was before"]
+    assert agent.counters()["truncations"] == 1
+    assert len({document["event.id"] for document in agent.documents[0]}) == 4
 
 
 def test_same_size_after_truncation(tmp_path, logs):
@@ -145,7 +146,7 @@ def test_same_size_after_truncation(tmp_path, logs):
     live.write_text("ONE\nTWO\n")
     append(live, "three")
 
-    assert ["ONE", "TWO", "three"] == messages(agent.run(4))
+    assert messages(agent.run(4)) == ["ONE", "TWO", "three"]
 
 
 def test_deleted_file_is_read_to_its_end(tmp_path, logs):
@@ -159,7 +160,7 @@ def test_deleted_file_is_read_to_its_end(tmp_path, logs):
         live.unlink()
         writer.write("three\n")
 
-    assert ["two", "three"] == messages(agent.run(12))
+    assert messages(agent.run(12)) == ["two", "three"]
     assert "open_files" not in agent.counters()
 
 
@@ -176,12 +177,13 @@ def test_inode_reuse(tmp_path, logs):
     agent.start()
 
     assert inode == live.stat().st_ino
-    assert ["new 1", "new 2", "new 3"] == messages(agent.run(4))
+    assert messages(agent.run(4)) == ["new 1", "new 2", "new 3"]
 
 
 def test_growing_fingerprint(tmp_path, logs):
     """Files are followed from their first byte on, and stay apart though they begin alike (imfile-growing-file-id,
-    TestRotationExceedFingerprint)."""
+    TestRotationExceedFingerprint).
+    """
     agent = Agent(tmp_path / "state", logs / "*.log")
     banner = "#" * 2000
     for name in "ab":
@@ -210,7 +212,7 @@ def test_compressed_copies_are_not_read_again(tmp_path, logs, pattern):
     agent.restart()
     agent.run(3)
 
-    assert ["one", "two", "three"] == messages(agent.documents[0])
+    assert messages(agent.documents[0]) == ["one", "two", "three"]
 
 
 def test_compressed_files_are_read_when_the_plain_one_was_not(tmp_path, logs):
@@ -228,7 +230,7 @@ def test_compressed_files_are_read_when_the_plain_one_was_not(tmp_path, logs):
     append(live, "three")
     agent.start()
 
-    assert ["half", "never seen", "three", "two"] == sorted(messages(agent.run(4)))
+    assert sorted(messages(agent.run(4))) == ["half", "never seen", "three", "two"]
 
 
 def test_history_is_left_alone(tmp_path, logs):
@@ -236,8 +238,8 @@ def test_history_is_left_alone(tmp_path, logs):
     append(logs / "app.log.1", "old")
     append(logs / "app.log", "new")
 
-    assert ["new"] == messages(Agent(tmp_path / "one", logs / "app.log").run())
-    assert ["new", "old"] == sorted(messages(Agent(tmp_path / "two", logs / "app.log*").run()))
+    assert messages(Agent(tmp_path / "one", logs / "app.log").run()) == ["new"]
+    assert sorted(messages(Agent(tmp_path / "two", logs / "app.log*").run())) == ["new", "old"]
 
 
 def test_bomb_is_bounded(tmp_path, logs):
@@ -262,6 +264,7 @@ def test_damaged_compressed_file(tmp_path, logs, cut):
     agent = Agent(tmp_path / "state", logs / "*.gz")
 
     assert 1900 < len(agent.run()) <= 2000
+    assert agent.counters()["packed_damaged"] == 1
 
 
 def test_last_line_without_line_feed(tmp_path, logs):
@@ -270,11 +273,11 @@ def test_last_line_without_line_feed(tmp_path, logs):
     append(live, "whole", "half", end="")
     agent = Agent(tmp_path / "state", live)
 
-    assert ["whole"] == messages(agent.run(4))
-    assert ["half"] == messages(agent.run(4))
+    assert messages(agent.run(4)) == ["whole"]
+    assert messages(agent.run(4)) == ["half"]
     append(live, " more", "next")
-    assert [" more", "next"] == messages(agent.run(2))
-    assert 1 == agent.counters()["lines_partial"]
+    assert messages(agent.run(2)) == [" more", "next"]
+    assert agent.counters()["lines_partial"] == 1
 
 
 def test_half_a_line_is_not_taken_before_its_time(tmp_path, logs):
@@ -285,7 +288,7 @@ def test_half_a_line_is_not_taken_before_its_time(tmp_path, logs):
         append(live, piece, end="")
         agent.run(2)
 
-    assert ["abcd"] == messages(agent.documents[0])
+    assert messages(agent.documents[0]) == ["abcd"]
 
 
 def test_lines_over_the_limit(tmp_path, logs):
@@ -298,8 +301,8 @@ def test_lines_over_the_limit(tmp_path, logs):
     append(live, "d" * 1000, "e")
     agent.run(8)
 
-    assert ["a" * (1 << 18), "b", "c" * (1 << 18), "d" * (1 << 18), "e"] == messages(agent.documents[0])
-    assert "e" == agent.documents[0][-1]["message"]
+    assert messages(agent.documents[0]) == ["a" * (1 << 18), "b", "c" * (1 << 18), "d" * (1 << 18), "e"]
+    assert agent.documents[0][-1]["message"] == "e"
 
 
 def test_zeros_after_a_truncation(tmp_path, logs):
@@ -307,7 +310,7 @@ def test_zeros_after_a_truncation(tmp_path, logs):
     live = logs / "app.log"
     agent = Agent(tmp_path / "state", live)
     with live.open("w") as writer:
-        writer.write("before\n" * 300_000)
+        writer.write("before\n" * 30_000)
         writer.flush()
         agent.run(4)
         os.truncate(live, 0)
@@ -315,8 +318,8 @@ def test_zeros_after_a_truncation(tmp_path, logs):
         writer.write("after\nnext\n")
     agent.run(4)
 
-    assert ["after", "next"] == messages(agent.documents[0])[300_000:]
-    assert 2_100_000 == agent.counters()["lines_after_zeros"] or agent.counters()["lines_after_zeros"] >= 1
+    assert messages(agent.documents[0])[30_000:] == ["after", "next"]
+    assert agent.counters()["zeros"] == 210_000
 
 
 def test_thousands_of_files(tmp_path, logs):
@@ -342,7 +345,7 @@ def test_batches_are_bounded(tmp_path, logs):
         sizes.append(sum(len(item.document) for item in batch.items))
 
     assert max(sizes) <= 100_000
-    assert 20_000 == agent.counters()["records"]
+    assert agent.counters()["records"] == 20_000
 
 
 def test_outputs_are_apart_and_agree_on_ids(tmp_path, logs):
@@ -376,7 +379,7 @@ def test_file_system_that_goes_away(tmp_path, logs):
     append(live, "two")
     agent.run(8)
 
-    assert ["one", "two"] == messages(agent.documents[0])
+    assert messages(agent.documents[0]) == ["one", "two"]
 
 
 def test_read_errors_are_counted(tmp_path, logs):
@@ -386,12 +389,13 @@ def test_read_errors_are_counted(tmp_path, logs):
     agent = Agent(tmp_path / "state", logs / "*.log")
     agent.run(3)
 
-    assert ["good"] == messages(agent.documents[0])
+    assert messages(agent.documents[0]) == ["good"]
 
 
 def test_links_and_pipes(tmp_path, logs):
     """A symbolic link is followed to the file it names now; two names of a file are one log; a pipe is left alone."""
-    append(logs / "pods" / "0.log", "one") if (logs / "pods").mkdir() else append(logs / "pods" / "0.log", "one")
+    (logs / "pods").mkdir()
+    append(logs / "pods" / "0.log", "one")
     (logs / "link.log").symlink_to(logs / "pods" / "0.log")
     (logs / "second.log").hardlink_to(logs / "pods" / "0.log")
     os.mkfifo(logs / "pipe.log")
@@ -401,7 +405,7 @@ def test_links_and_pipes(tmp_path, logs):
     append(logs / "pods" / "0.log", "two")
     agent.run(4)
 
-    assert ["one", "two"] == messages(agent.documents[0])
+    assert messages(agent.documents[0]) == ["one", "two"]
 
 
 def test_end_takes_everything_at_once(tmp_path, logs):
@@ -410,7 +414,7 @@ def test_end_takes_everything_at_once(tmp_path, logs):
     agent = Agent(tmp_path / "state", logs / "app.log")
     agent.tail.hurry()
 
-    assert ["one", "half"] == messages(agent.take())
+    assert messages(agent.take()) == ["one", "half"]
 
 
 def test_settling_out_of_order(tmp_path, logs):
@@ -425,8 +429,8 @@ def test_settling_out_of_order(tmp_path, logs):
     agent.tail.settled(agent.token)
     agent.restart()
 
-    assert ["one", "two"] == messages(agent.run(settle=False))
-    assert {"one": 1, "two": 1} == unique(agent.documents[0])
+    assert messages(agent.run(settle=False)) == ["one", "two"]
+    assert unique(agent.documents[0]) == {"one": 1, "two": 1}
     assert first is not agent.token
 
 
@@ -436,5 +440,5 @@ def test_constants_of_a_set(tmp_path, logs):
     agent = Agent(tmp_path / "state", FileSet((str(logs / "app.log"),), run="r1", rank=3, labels={"team": "a", "site": "x"}))
     text, record = agent.run()
 
-    assert ("r1", 3, {"team": "a", "site": "x"}) == (text["run.id"], text["rank"], text["labels"])
-    assert ("r1", 7, {"team": "b", "site": "x"}) == (record["run.id"], record["rank"], record["labels"])
+    assert (text["run.id"], text["rank"], text["labels"]) == ("r1", 3, {"team": "a", "site": "x"})
+    assert (record["run.id"], record["rank"], record["labels"]) == ("r1", 7, {"team": "b", "site": "x"})

@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from tailing import Agent, messages
 
 from shippers.redact import redact
 from shippers.tail.enrichment import Enrichment
 from shippers.tail.lines import LineParser
 from shippers.tail.registry import Log
 from shippers.tail.settings import FileSet
-from tailing import Agent, messages
 
 T = "2026-01-01T00:00:00Z"
 
@@ -59,9 +59,11 @@ def test_ecs():
     '{"message":"ü €","host.name":"n1","ok":true,"no":false}', '{"message":"\\u00e9","n":null,"list":[1,{"a":2}]}',
     '{"time":"2026-01-01T10:00:00Z","msg":"aliases","levelname":"WARN","extra":{"deep":{"er":1}}}',
     '{"@timestamp":"2026-01-01T10:00:00+02:00","message":"zone"}', '{"message":"no time","rank":"3"}',
-    '{"message":"two names","msg":"for one","level":"info","log.level":"error"}', '{"a.b":1,"a":{"b":2}}', "{}", '{"message":{"not":"text"}}',
-    '{"rank":1.5,"process.pid":-1,"run.id":5}', '{"labels":"no object","message":"x"}', '{"event.id":"theirs","log.offset":9,"kind":"metric"}',
-    '{"x%sy%d%%":"100%","message":"50% done"}', '{"message":""}', '{"":"empty","message":"x"}', '{"labels":{"a":1},"a":2,"message":"x"}'])
+    '{"message":"two names","msg":"for one","level":"info","log.level":"error"}', '{"a.b":1,"a":{"b":2}}', "{}",
+    '{"message":{"not":"text"}}',
+    '{"rank":1.5,"process.pid":-1,"run.id":5}', '{"labels":"no object","message":"x"}',
+    '{"event.id":"theirs","log.offset":9,"kind":"metric"}', '{"x%sy%d%%":"100%","message":"50% done"}',
+    '{"message":""}', '{"":"empty","message":"x"}', '{"labels":{"a":1},"a":2,"message":"x"}'])
 @pytest.mark.parametrize("repeats", [2, 12])
 def test_shapes_give_what_the_parser_gives(line, repeats):
     """A line that goes through a shape comes out as from the parser, whatever it holds."""
@@ -100,27 +102,28 @@ def test_doubled_key():
     """Of a key that a line gives twice one stays."""
     record = one('{"message":"a","message":"b","x":1,"x":2}')
 
-    assert ("b", {"x": "2"}) == (record["message"], record["labels"])
-    assert "b" == parse('{"message":"a","x":1}', '{"message":"a","message":"b"}')[1]["message"]
+    assert (record["message"], record["labels"]) == ("b", {"x": "2"})
+    assert parse('{"message":"a","x":1}', '{"message":"a","message":"b"}')[1]["message"] == "b"
 
 
 def test_keys_that_the_agent_sets_too():
     """A line that brings host.name keeps its own, and the key comes once."""
-    assert "theirs" == one('{"host":{"name":"theirs"},"message":"x"}', constants={"host.name": "ours"})["host.name"]
-    assert ["theirs"] * 3 == [record["host.name"] for record in parse(*['{"host.name":"theirs","message":"x"}'] * 3, constants={"host.name": "o"})]
+    assert one('{"host":{"name":"theirs"},"message":"x"}', constants={"host.name": "ours"})["host.name"] == "theirs"
+    found = parse(*['{"host.name":"theirs","message":"x"}'] * 3, constants={"host.name": "ours"})
+    assert [record["host.name"] for record in found] == ["theirs"] * 3
 
 
 @pytest.mark.parametrize("line", [b"caf\xe9", b'{"message":"caf\xe9"}', b"\xed\xa0\x80", b"\xff\xfe"])
 def test_invalid_utf8(line):
     """Bytes that are no UTF-8 are replaced and counted."""
     assert "\ufffd" in one(line)["message"]
-    assert 1 == parse.parser.invalid_utf8
+    assert parse.parser.invalid_utf8 == 1
     assert "\ufffd" in parse(ECS, ECS, line)[2]["message"]
 
 
 def test_zero_bytes():
     """Zeros inside a line stay, escaped."""
-    assert "a\0b" == one(b"a\0b")["message"]
+    assert one(b"a\0b")["message"] == "a\0b"
 
 
 @pytest.mark.parametrize(("text", "time", "level"), [
@@ -140,7 +143,7 @@ def test_times_that_are_none(value):
     for count in (1, 3):
         record = parse(*[json.dumps({"@timestamp": value, "message": "x"})] * count)[-1]
 
-        assert T == record["@timestamp"]
+        assert record["@timestamp"] == T
         assert json.dumps(value).strip('"') == record["labels"]["@timestamp"]
 
 
@@ -149,13 +152,13 @@ def test_logfmt():
     expected = {"@timestamp": "2026-01-01T10:00:00Z", "log.level": "info", "message": 'a "b"', "labels": {"took": "3ms"}}
 
     assert expected == one('ts=2026-01-01T10:00:00Z level=INFO msg="a \\"b\\"" took=3ms')
-    assert "x=1" == one("x=1", format="logfmt")["message"]
+    assert one("x=1", format="logfmt")["message"] == "x=1"
 
 
 def test_secrets():
     """Secrets are gone from every path a line can take."""
-    for lines in (["password=hunter2"], [ECS, ECS.replace("step 3", "token: hunter2 x")], [ECS.replace('"seq":12', '"password":"hunter2"')] * 5,
-                  ["{broken token=hunter2"], ["level=info msg=x password=hunter2"]):
+    for lines in (["password=hunter2"], [ECS, ECS.replace("step 3", "token: hunter2 x")],
+                  [ECS.replace('"seq":12', '"password":"hunter2"')] * 5, ["{broken token=hunter2"], ["level=info msg=x password=hunter2"]):
         assert "hunter2" not in json.dumps(parse(*lines))
 
 
@@ -181,9 +184,9 @@ def test_tracebacks_of_ranks():
 @pytest.mark.parametrize("count", range(1, 5))
 def test_unfinished_traceback_waits(count):
     """What may go on is not taken before it is complete, unless nothing more will come."""
-    assert ["before"] == messages(parse("before", *TRACEBACK[:count], final=False))
+    assert messages(parse("before", *TRACEBACK[:count], final=False)) == ["before"]
     assert count == parse.waiting
-    assert 2 == len(parse("before", *TRACEBACK[:count], final=True))
+    assert len(parse("before", *TRACEBACK[:count], final=True)) == 2
 
 
 def test_traceback_across_reads(tmp_path):
@@ -202,8 +205,8 @@ def test_pattern_begins_records():
     """With a pattern every line that does not match belongs to the record before."""
     lines = ["[1] a", "b", "c", "[2] d"]
 
-    assert ["[1] a\nb\nc", "[2] d"] == messages(parse(*lines, multiline=r"^\[\d+\]"))
-    assert ["[1] a\nb\nc"] == messages(parse(*lines, multiline=r"^\[\d+\]", final=False))
+    assert messages(parse(*lines, multiline=r"^\[\d+\]")) == ["[1] a\nb\nc", "[2] d"]
+    assert messages(parse(*lines, multiline=r"^\[\d+\]", final=False)) == ["[1] a\nb\nc"]
 
 
 POD = "/var/log/pods/ml_train-0_8a1f/trainer/0.log"
@@ -214,29 +217,30 @@ def test_cri():
     found = parse("2026-01-01T10:00:00.5Z stdout P one ", "2026-01-01T10:00:01Z stderr F other", "2026-01-01T10:00:02Z stdout F two",
                   '2026-01-01T10:00:03Z stdout F {"message":"json","rank":3}', path=POD)
 
-    assert ["one two", "other", "json"] == messages(found)
-    assert ("2026-01-01T10:00:00.5Z", 3) == (found[0]["@timestamp"], found[2]["rank"])
-    assert {"orchestrator.namespace": "ml", "orchestrator.resource.type": "pod", "orchestrator.resource.name": "train-0",
-            "orchestrator.resource.id": "8a1f", "container.name": "trainer", "stream": "stdout"} == found[0]["labels"]
+    assert messages(found) == ["one two", "other", "json"]
+    assert (found[0]["@timestamp"], found[2]["rank"]) == ("2026-01-01T10:00:00.5Z", 3)
+    assert found[0]["labels"] == {
+        "orchestrator.namespace": "ml", "orchestrator.resource.type": "pod", "orchestrator.resource.name": "train-0",
+        "orchestrator.resource.id": "8a1f", "container.name": "trainer", "stream": "stdout"}
 
 
 def test_unfinished_container_line_waits():
     """A line of which the runtime has written only the beginning waits, and what came after it with it."""
     lines = ["2026-01-01T10:00:00Z stdout F one", "2026-01-01T10:00:01Z stdout P two", "2026-01-01T10:00:02Z stderr F three"]
 
-    assert ["one"] == messages(parse(*lines, path=POD, final=False))
-    assert 2 == parse.waiting
-    assert ["one", "two", "three"] == messages(parse(*lines, path=POD))
+    assert messages(parse(*lines, path=POD, final=False)) == ["one"]
+    assert parse.waiting == 2
+    assert messages(parse(*lines, path=POD)) == ["one", "two", "three"]
 
 
 def test_docker():
     """Docker's JSON is unwrapped, lines it cut at 16 KiB are joined, and the path names the container."""
     path = f"/var/lib/docker/containers/{'ab' * 32}/{'ab' * 32}-json.log"
-    found = parse('{"log":"one ","stream":"stdout","time":"2026-01-01T10:00:00Z"}', '{"log":"two\\n","stream":"stdout","time":"2026-01-01T10:00:01Z"}',
-                  path=path)
+    found = parse('{"log":"one ","stream":"stdout","time":"2026-01-01T10:00:00Z"}',
+                  '{"log":"two\\n","stream":"stdout","time":"2026-01-01T10:00:01Z"}', path=path)
 
-    assert ["one two"] == messages(found)
-    assert {"container.id": "ab" * 32, "stream": "stdout"} == found[0]["labels"]
+    assert messages(found) == ["one two"]
+    assert found[0]["labels"] == {"container.id": "ab" * 32, "stream": "stdout"}
 
 
 def test_container_tracebacks():
@@ -244,5 +248,5 @@ def test_container_tracebacks():
     lines = [f"2026-01-01T10:00:00Z stderr F {line}" for line in (*TRACEBACK, "after")]
 
     assert ["\n".join(TRACEBACK), "after"] == messages(parse(*lines, path=POD))
-    assert [] == parse(*lines[:3], path=POD, final=False)
-    assert 3 == parse.waiting
+    assert parse(*lines[:3], path=POD, final=False) == []
+    assert parse.waiting == 3

@@ -16,7 +16,6 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
 from tailing import Agent
 
 LONGEST_CHAIN = 4

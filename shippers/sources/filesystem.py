@@ -11,8 +11,10 @@ from shippers.sources.reading import ROOT, Reading
 
 #: Kinds that hold no files of anybody. tmpfs counts at /dev/shm only, where data loaders pass batches.
 _NOT_FOR_FILES = frozenset((
-    "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "fusectl", "hugetlbfs",
-    "mqueue", "nsfs", "proc", "pstore", "ramfs", "rpc_pipefs", "securityfs", "selinuxfs", "squashfs", "sysfs", "tmpfs", "tracefs"))
+    "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "fuse.gvfsd-fuse",
+    "fuse.lxcfs",
+    "fuse.portal", "fuse.snapfuse", "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "ramfs", "rpc_pipefs", "securityfs",
+    "selinuxfs", "squashfs", "sysfs", "tmpfs", "tracefs"))
 #: The kernel answers for these from memory; others may ask a server or a program, which may never answer.
 _LOCAL = frozenset(("btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs"))
 _MOST_MOUNTS = 64
@@ -62,8 +64,9 @@ class FilesystemSource:
             if len(fields) < 6 or len(kind_and_device) < 2:
                 continue
             path, kind = unescape(fields[4]), kind_and_device[0]
-            # a bind mount is the same file system at a second place
-            if (kind in _NOT_FOR_FILES and path != "/dev/shm") or fields[2] in seen or len(seen) >= _MOST_MOUNTS:  # noqa: S108
+            # the overlays of containers are as full as the disk below them; a bind mount is the same file system at a second place
+            skipped = (kind in _NOT_FOR_FILES and path != "/dev/shm") or (kind == "overlay" and path != "/")  # noqa: S108
+            if skipped or fields[2] in seen or len(seen) >= _MOST_MOUNTS:
                 continue
             seen.add(fields[2])
             yield Mount(path, kind, unescape(kind_and_device[1]))

@@ -10,7 +10,7 @@ from shippers.sources.kernel_log import LEVELS
 
 #: What is asked of journalctl; cursor and times come always.
 FIELDS = ("MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "_COMM", "_PID", "_HOSTNAME", "_SYSTEMD_UNIT", "_TRANSPORT", "CONTAINER_ID_FULL",
-          "CONTAINER_NAME", "CODE_FILE")
+          "CONTAINER_NAME")
 _LABELS = {"_SYSTEMD_UNIT": "systemd.unit", "_TRANSPORT": "journald.transport", "CONTAINER_ID_FULL": "container.id",
            "CONTAINER_NAME": "container.name"}
 

@@ -35,8 +35,14 @@ class NfsSource:
         return list(self._readings(text))
 
     def _readings(self, text: str) -> Iterator[Reading]:
+        seen: set[tuple[str, str]] = set()
         for part in re.split(r"^(?=device )", text, flags=re.MULTILINE):
             device = _DEVICE.match(part)
+            # mounts of the same export share their connection and all of its numbers: told once
+            same = (device.group(1) if device else "", part.partition("\n")[2].strip())
+            if same in seen:
+                continue
+            seen.add(same)
             operations = [(found.group(1), [int(word) for word in found.group(2).split()])
                           for line in part.splitlines() if (found := _OPERATION.fullmatch(line))]
             if device and operations:

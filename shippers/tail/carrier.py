@@ -62,7 +62,7 @@ class PackedFile:
         self.damaged = False
         self._packed_at = self._at = 0
         self._rest = self._input = b""
-        self._ended = False
+        self._ended = self._begun = False
         self._begin()
 
     def size(self) -> int:
@@ -92,7 +92,7 @@ class PackedFile:
     def _begin(self) -> None:
         self._packed_at = self._at = 0
         self._rest = self._input = b""
-        self._ended = False
+        self._ended = self._begun = False
         self._inflate = zlib.decompressobj(_GZIP_WINDOW)
 
     def _unpack(self) -> bytes:
@@ -105,13 +105,15 @@ class PackedFile:
             self._packed_at += len(self._input)
             if not self._input:
                 self._ended = True
+                self.damaged = self._begun
                 return b""
         try:
             data = self._inflate.decompress(self._input, 4 * _PACKED_CHUNK)
         except zlib.error:
             self.damaged = self._ended = True
             return b""
-        self._input = self._inflate.unconsumed_tail if not self._inflate.eof else self._inflate.unused_data
+        self._begun = not self._inflate.eof
+        self._input = self._inflate.unconsumed_tail if self._begun else self._inflate.unused_data
         if self._at + len(self._rest) + len(data) > max(_UNPACKED_AT_LEAST, _MOST_RATIO * self._packed_at):
             self.damaged = self._ended = True
             return b""

@@ -58,7 +58,7 @@ class Discovery:
         found: dict[Place, Seen] = {}
         folders: dict[str, list[tuple[re.Pattern[str], FileSet]]] = {}
         for parent, name, files in self._patterns:
-            for folder in glob.glob(parent, recursive=True) if _WILD.search(parent) else [parent]:
+            for folder in glob.glob(parent, recursive=True) if _WILD.search(parent) else [parent]:  # noqa: PTH207
                 folders.setdefault(folder, []).append((name, files))
         for gone in self._known.keys() - folders.keys():
             del self._known[gone]

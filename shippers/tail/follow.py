@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import zlib
 
 from shippers.tail.carrier import Carrier, PackedFile, open_carrier
 from shippers.tail.cursor import Cursor
@@ -56,6 +57,11 @@ class Followed:
         return isinstance(self.carrier, PackedFile)
 
     @property
+    def damaged(self) -> bool:
+        """Whether unpacking ended before the end."""
+        return isinstance(self.carrier, PackedFile) and self.carrier.damaged
+
+    @property
     def place(self) -> Place | None:
         """Where the open file is."""
         return None if self.carrier is None else self.carrier.place
@@ -99,4 +105,10 @@ class Followed:
         whole = self.carrier.read(guard + size, self.cursor.offset - guard)
         if not self.cursor.agrees(whole[:guard]):
             raise Replaced
-        return whole[guard:], whole
+        block = whole[guard:]
+        head_bytes, head_crc = self.log.head
+        left = head_bytes - self.cursor.offset
+        # near the beginning the guard is short or empty, but another output may have read on
+        if left > 0 and (len(block) < min(left, size) or (left <= size and zlib.crc32(block[:left], self.cursor.crc) != head_crc)):
+            raise Replaced
+        return block, whole

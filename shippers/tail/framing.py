@@ -22,6 +22,7 @@ class Framed:
     """The block ends inside a line that was cut."""
     cut: int = 0
     zeros: int = 0
+    """Bytes before lines that were left out."""
     empty: int = 0
     partial: int = 0
     """Lines without a line feed that were taken because nothing more came."""
@@ -70,8 +71,9 @@ def frame(block: bytes, at: int, *, skipping: bool, final: bool, at_end: bool) -
         framed.consumed, framed.skipping, framed.partial = last.consumed, last.skipping, last.partial
         framed.cut += last.cut
     if b"\r\n" in block or b"\0" in block:
-        framed.zeros += sum(line.startswith(b"\0") for line in framed.lines)
-        framed.lines = [line.removesuffix(b"\r").lstrip(b"\0") for line in framed.lines]
+        lines = [line.lstrip(b"\0") for line in framed.lines]
+        framed.zeros += sum(map(len, framed.lines)) - sum(map(len, lines))
+        framed.lines = [line.removesuffix(b"\r") for line in lines]
     if not all(framed.lines):
         framed.starts = [start for line, start in zip(framed.lines, framed.starts, strict=True) if line]
         framed.empty = framed.lines.count(b"")

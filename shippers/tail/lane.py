@@ -1,23 +1,19 @@
 """The files of one output: what is new in them as batches, and how far they are settled."""
 
-import bisect
 import collections
 import dataclasses
-import functools
 import heapq
 from collections.abc import Mapping
-from itertools import accumulate, repeat
 from pathlib import Path
-from typing import NamedTuple
 
 from pinchpoint.clock import Clock, format_time
 from shippers.items import Batch, Item
 from shippers.redact import Redactor, redact
-from shippers.tail.cursor import HEAD_BYTES, START, Cursor
+from shippers.tail.cursor import START, Cursor
 from shippers.tail.enrichment import Enrichment
 from shippers.tail.follow import Followed, Replaced
-from shippers.tail.framing import MOST_LINE_BYTES, Framed, frame
-from shippers.tail.lines import Documents, LineParser
+from shippers.tail.intake import NOTHING, Intake, Taken
+from shippers.tail.lines import LineParser
 from shippers.tail.offsets import Observed, Offsets
 from shippers.tail.registry import Registry
 from shippers.tail.survey import Survey
@@ -28,11 +24,11 @@ GRACE_S = 5.0
 RETRY_S = 5.0
 #: How often a file is looked at that has not grown for so long (both in seconds).
 _IDLE = ((10.0, 0.25), (60.0, 1.0), (float("inf"), 5.0))
+#: At idle files; with thousands of them each is looked at less often, but at least each so many seconds.
+_MOST_LOOKS_A_SECOND, _LONGEST_IDLE_S = 400, 15.0
 MOST_OPEN = 256
-_LEAST_BLOCK, _MOST_BLOCK = 1 << 12, 1 << 20
-_COUNTED = ("lines", "records", "bytes", "lines_cut", "lines_empty", "lines_partial", "lines_after_zeros", "files_replaced", "read_errors",
-            "journal_errors")
-_new_item = functools.partial(tuple.__new__, Item)
+_COUNTED = ("lines", "records", "bytes", "lines_cut", "lines_empty", "lines_partial", "zeros", "files_replaced",
+            "packed_damaged", "read_errors", "journal_errors")
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -41,19 +37,6 @@ class _Handed:
 
     cursors: dict[str, Cursor]
     settled: bool = False
-
-
-class _Taken(NamedTuple):
-    """What one look at a log brought."""
-
-    items: list[Item]
-    bytes: int
-    """Of the documents."""
-    more: bool
-    """Whether there is more to be read at once."""
-
-
-_NOTHING = _Taken([], 0, False)
 
 
 class Tail:
@@ -76,8 +59,8 @@ class Tail:
         self._unwritten: dict[str, Cursor] = {}
         self._version = -1
         self._rests_until_s = 0.0
-        self._expansion = 20.0  # bytes of documents per byte read, so much for short lines
         self._count: collections.Counter[str] = collections.Counter()
+        self._intake = Intake(self._offsets, self._count)
 
     def take(self, most_bytes: int) -> Batch | None:
         """New items; None when there is nothing now, or little that came less than a linger ago."""
@@ -167,6 +150,8 @@ class Tail:
     def _look_around(self, now_s: float) -> None:
         """Take up the files that came, and those that logs went on in."""
         version = self._survey.look()
+        if self._registry.pending:
+            self._flush_registry()
         if version == self._version:
             return
         self._version = version
@@ -196,23 +181,22 @@ class Tail:
                 if log_id not in logs:
                     self._forget(one)
 
-    def _read(self, one: Followed, left: int, now_s: float, time: str, observed: dict[str, Observed]) -> _Taken:
+    def _read(self, one: Followed, left: int, now_s: float, time: str, observed: dict[str, Observed]) -> Taken:
         """What is new in one log, up to about so many bytes of documents; moves its cursor."""
         try:
             if one.carrier is None and (not one.present or one.unchanged()):
-                return _NOTHING
+                return NOTHING
             if not one.open():
                 self._survey.look_again()
-                return _NOTHING
+                return NOTHING
             self._open.pop(one.log.id, None)
             self._open[one.log.id] = one
             if not one.look(now_s):
-                return _NOTHING
+                return NOTHING
             quiet = one.packed or now_s - one.grown_s >= self._grace_s
             if one.size == one.waiting_size and not quiet:
-                return _NOTHING
-            mark = self._offsets.observed_at(one.log.id, one.cursor.offset)
-            block, whole = self._next_block(one, int(left / self._expansion), 0 if mark is None else mark.end - one.cursor.offset)
+                return NOTHING
+            return self._intake.take(one, left, quiet, time, observed)
         except Replaced:
             self._count["files_replaced"] += 1
             place = one.place
@@ -220,87 +204,21 @@ class Tail:
             one.present = False
             if place is not None:
                 self._survey.changed(one.log, place)
-            return _NOTHING
+            return NOTHING
         except OSError:
             self._count["read_errors"] += 1
             self._let_go(one)
-            return _NOTHING
-        if not block:
-            return _NOTHING
-        return self._take_in(one, block, whole, left, quiet, time, mark, observed)
-
-    def _next_block(self, one: Followed, wanted: int, least: int) -> tuple[bytes, bytes]:
-        """As much as is expected to fill a batch, but at least a line; see `Followed.read`."""
-        block, whole = one.read(max(min(max(wanted, _LEAST_BLOCK), _MOST_BLOCK), least))
-        if len(block) <= MOST_LINE_BYTES and b"\n" not in block and one.unread > len(block):
-            block, whole = one.read(2 * MOST_LINE_BYTES)
-        return block, whole
-
-    def _take_in(self, one: Followed, block: bytes, whole: bytes, left: int, quiet: bool, time: str, mark: Observed | None,
-                 observed: dict[str, Observed]) -> _Taken:
-        cursor = one.cursor
-        limit = self._offsets.next_mark(one.log.id, cursor.offset) - cursor.offset
-        again = limit <= len(block)  # these lines were handed out before, and ended here
-        if again:
-            block = block[:limit]
-        at_end = cursor.offset + len(block) >= one.size_now()
-        final = again or (quiet and at_end)
-        framed, (starts, documents), consumed = self._documents(one, block, mark.time if mark else time, final=final, at_end=at_end)
-        if not consumed and not at_end and not final:  # a record that is larger than a block
-            framed, (starts, documents), consumed = self._documents(one, block, mark.time if mark else time, final=True, at_end=at_end)
-        size = sum(map(len, documents))
-        more = not at_end
-        if size > left * 1.5 and len(documents) > 1:
-            number = max(1, bisect.bisect(list(accumulate(map(len, documents))), left))
-            consumed = starts[number] - cursor.offset
-            starts, documents = starts[:number], documents[:number]
-            framed = frame(block[:consumed], cursor.offset, skipping=cursor.skipping, final=True, at_end=False)
-            more = True
-        if not consumed:
-            one.waiting_size = one.size
-            return _NOTHING
-        expansion = max(0.5, size / len(block))
-        self._expansion = max(expansion, 0.8 * self._expansion + 0.2 * expansion)  # too small a batch costs less than lines parsed in vain
-        skipping = mark.skipping if mark is not None and again else framed.skipping
-        if cursor.offset < HEAD_BYTES:
-            one.head = cursor.head(whole, consumed)
-        one.cursor = cursor.advanced(whole, consumed, skipping)
-        one.waiting_size = one.size if consumed < len(block) and at_end else -1
-        if one.parser.used_observed and mark is None:
-            observed[one.log.id] = Observed(cursor.offset, one.cursor.offset, time, skipping)
-        count = self._count
-        count["lines"] += len(framed.lines)
-        count["bytes"] += consumed
-        count["records"] += len(documents)
-        count["lines_cut"] += framed.cut
-        count["lines_empty"] += framed.empty
-        count["lines_after_zeros"] += framed.zeros
-        count["lines_partial"] += framed.partial
-        ids = map(f"{one.log.id}-%012x".__mod__, starts)
-        return _Taken(list(map(_new_item, zip(repeat("log"), ids, documents, strict=False))), size, more)
-
-    def _documents(self, one: Followed, block: bytes, time: str, *, final: bool, at_end: bool) -> tuple[Framed, Documents, int]:
-        """The documents of a block, and how many of its bytes are done with them."""
-        base = one.cursor.offset
-        framed = frame(block, base, skipping=one.cursor.skipping, final=final, at_end=at_end)
-        documents, waiting = one.parser.parse(framed.lines, framed.starts, block, time, final=final)
-        if not waiting:
-            return framed, documents, framed.consumed
-        consumed = framed.starts[-waiting] - base
-        return dataclasses.replace(framed, lines=framed.lines[:-waiting], skipping=False, partial=0), documents, consumed
+            return NOTHING
 
     def _registry_knows(self, one: Followed) -> None:
         """Tell the registry how far the log was read, and how it begins."""
         with self._registry.lock:
             self._registry.read_up_to(one.log, one.cursor)
-            self._registry.grow_head(one.log, *one.head)
+            self._registry.grow_head(one.log, one.head)
 
     def _write_down(self, observed: dict[str, Observed]) -> bool:
         """Make durable what must be before anything is sent; False when that is not possible now."""
-        try:
-            self._registry.flush()
-        except OSError:
-            self._count["journal_errors"] += 1
+        if not self._flush_registry():
             return False
         try:
             if observed:
@@ -308,6 +226,14 @@ class Tail:
         except OSError:
             # goes on: only after a crash within this batch its lines would be given another time
             self._count["journal_errors"] += 1
+        return True
+
+    def _flush_registry(self) -> bool:
+        try:
+            self._registry.flush()
+        except OSError:
+            self._count["journal_errors"] += 1
+            return False
         return True
 
     def _commit(self) -> None:
@@ -322,8 +248,9 @@ class Tail:
         if progressed:
             return now_s
         if one.carrier is None:
-            return now_s + (_idle_s(now_s - one.grown_s) if one.unread == 0 else RETRY_S) if one.present else None
+            return now_s + (_idle_s(now_s - one.grown_s, len(self._followed)) if one.unread == 0 else RETRY_S) if one.present else None
         if one.packed and one.unread == 0:
+            self._count["packed_damaged"] += one.damaged
             with self._registry.lock:
                 self._registry.move(one.log, one.log.place, one.cursor.offset)
             self._let_go(one)
@@ -332,7 +259,7 @@ class Tail:
         if not one.present and quiet_s >= self._grace_s and one.unread == 0:
             self._let_go(one)
             return None
-        due_s = now_s + _idle_s(quiet_s)
+        due_s = now_s + _idle_s(quiet_s, len(self._followed))
         return max(now_s, min(due_s, one.grown_s + self._grace_s)) if one.unread else due_s
 
     def _let_go(self, one: Followed) -> None:
@@ -353,5 +280,7 @@ class Tail:
         self._count["lines_not_json"] += one.parser.not_json
 
 
-def _idle_s(quiet_s: float) -> float:
-    return next(interval_s for limit_s, interval_s in _IDLE if quiet_s < limit_s)
+def _idle_s(quiet_s: float, files: int) -> float:
+    """How long a file that has not grown for so long may be left alone, among so many."""
+    interval_s = next(interval_s for limit_s, interval_s in _IDLE if quiet_s < limit_s)
+    return interval_s if interval_s == _IDLE[0][1] else max(interval_s, min(files / _MOST_LOOKS_A_SECOND, _LONGEST_IDLE_S))

@@ -19,6 +19,7 @@ from shippers.tail.shapes import MINUTE, OBSERVED, Shape, is_minute, learn
 from shippers.tail.times import leading_time
 
 _DECODE = msgspec.json.Decoder().decode
+_ENCODE = msgspec.json.Encoder().encode
 _CONTROLS = bytes(byte for byte in range(32) if byte != 10)
 _MOST_SHAPES = 12
 _LOOKED_AT = 8
@@ -43,6 +44,7 @@ class LineParser:
         self._joiner = Tracebacks() if files.multiline == PYTHON else Pattern(files.multiline)
         self._redactor = redactor
         self._shapes: list[Shape] = []
+        self._text_templates: dict[str | None, bytes] = {}
         self._observed = ""
         self.used_observed = False
         """Whether a line of the last call had no time of its own."""
@@ -156,7 +158,37 @@ class LineParser:
 
     def _clean(self, starts: list[int], lines: list[bytes]) -> Documents:
         """The documents of lines of valid UTF-8, each parsed by itself, without secrets."""
-        return starts, list(map(self._parse, starts, self._redactor.lines(lines)))
+        block = b"\n".join(lines)
+        if self._redactor.suspects(block):
+            lines = self._redactor.lines(lines)
+            block = b"\n".join(lines)
+        structured = self._format != "text" and (block.startswith(b"{") or b"\n{" in block or _LOGFMT_HINT.search(block))
+        if structured or self._format in ("logfmt", "json"):
+            return starts, list(map(self._parse, starts, lines))
+        return starts, self._texts(starts, lines, block)
+
+    def _texts(self, starts: list[int], lines: list[bytes], block: bytes) -> list[bytes]:
+        """The documents of lines that are nothing but text."""
+        # looked for in all lines at once: hardly any block of text holds a character that has to be escaped
+        escapes = (b'"' in block or b"\\" in block or block.count(b"\n") >= len(lines)
+                   or len(block.translate(None, _CONTROLS)) != len(block))
+        observed = self._observed.encode()
+        documents = []
+        for start, line in zip(starts, lines, strict=True):
+            text = line.decode()
+            time = leading_time(text)
+            if time is None:
+                self.used_observed = True
+            template = self._text_template(guess_level(text))
+            written = _ENCODE(text)[1:-1] if escapes else line
+            documents.append(template % (start, start, observed if time is None else time.encode(), written))
+        return documents
+
+    def _text_template(self, level: str | None) -> bytes:
+        template = self._text_templates.get(level)
+        if template is None:
+            template = self._text_templates[level] = self._enrichment.template({} if level is None else {"log.level": level})
+        return template
 
     def _clean_one(self, start: int, line: bytes) -> bytes:
         return self._parse(start, self._redactor(line))

@@ -72,7 +72,8 @@ class Offsets:
 
     def next_mark(self, log_id: str, offset: int) -> int:
         """Where the next lines begin or end that were handed out before, after an offset; beyond any file when there are none."""
-        return min((place for one in self.observed.get(log_id, ()) for place in (one.start, one.end) if place > offset), default=sys.maxsize)
+        places = (place for one in self.observed.get(log_id, ()) for place in (one.start, one.end))
+        return min((place for place in places if place > offset), default=sys.maxsize)
 
     def close(self) -> None:
         """Let go of the journal."""

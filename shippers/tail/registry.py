@@ -26,8 +26,8 @@ class Log:
     """The name it was first found under."""
     place: Place | None
     """Where its bytes are; None once its file was truncated and no copy is known."""
-    head_bytes: int = 0
-    head_crc: int = 0
+    head: tuple[int, int] = (0, 0)
+    """Size and CRC-32 of the beginning, as far as it was handed out; in one value, since outputs read it without the lock."""
     skipped: bool = False
     """History that was there before the agent and that nobody asked for."""
     complete: int | None = None
@@ -43,7 +43,7 @@ class Log:
 
     def as_record(self) -> dict[str, Any]:
         """For a journal."""
-        return {"id": self.id, "path": self.path, "place": self.place, "head": [self.head_bytes, self.head_crc], "skipped": self.skipped,
+        return {"id": self.id, "path": self.path, "place": self.place, "head": self.head, "skipped": self.skipped,
                 "complete": self.complete}
 
 
@@ -99,10 +99,10 @@ class Registry:
             self.by_place[place] = log
         self._changed[log.id] = log
 
-    def grow_head(self, log: Log, head_bytes: int, head_crc: int) -> None:
+    def grow_head(self, log: Log, head: tuple[int, int]) -> None:
         """More of the beginning of a log is known."""
-        if head_bytes > log.head_bytes:
-            log.head_bytes, log.head_crc = head_bytes, head_crc
+        if head[0] > log.head[0]:
+            log.head = head
             self._changed[log.id] = log
 
     def read_up_to(self, log: Log, cursor: Cursor) -> None:
@@ -133,6 +133,11 @@ class Registry:
             self._drop(log_id)
             self._changed[log_id] = None
 
+    @property
+    def pending(self) -> bool:
+        """Whether there are changes that are not on the disk."""
+        return bool(self._changed)
+
     def flush(self) -> None:
         """Wait until all changes are on the disk. Raises: OSError; nothing is forgotten then."""
         with self.lock:
@@ -158,7 +163,7 @@ class Registry:
             return None
         try:
             place = None if record["place"] is None else (int(record["place"][0]), int(record["place"][1]))
-            log = Log(log_id, str(record["path"]), place, int(record["head"][0]), int(record["head"][1]), bool(record["skipped"]),
+            log = Log(log_id, str(record["path"]), place, (int(record["head"][0]), int(record["head"][1])), bool(record["skipped"]),
                       record["complete"])
         except (KeyError, TypeError, ValueError, IndexError):
             return None

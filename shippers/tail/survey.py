@@ -12,8 +12,9 @@ from shippers.tail.registry import Log, Registry
 from shippers.tail.settings import FileSet
 
 SCAN_INTERVAL_S = 1.0
-#: Looking around may take this share of the time at most.
+#: Where looking around takes long it is done less often, so that it takes this share of the time, but at least each ten seconds.
 _MOST_SHARE = 0.002
+_LONGEST_INTERVAL_S = 10.0
 _CHUNK = 1 << 20
 _LOOKED_AT = 4096
 #: A compressed file may still be written when it was changed this little ago.
@@ -51,7 +52,7 @@ class Survey:
             if begun_s >= self._due_s:
                 self._look()
                 took_s = self._clock.monotonic_s() - begun_s
-                self._due_s = begun_s + max(SCAN_INTERVAL_S, took_s / _MOST_SHARE)
+                self._due_s = begun_s + min(max(SCAN_INTERVAL_S, took_s / _MOST_SHARE), _LONGEST_INTERVAL_S)
             return self.version
 
     def look_again(self) -> None:
@@ -118,8 +119,9 @@ class Survey:
         return fits
 
     def _holds(self, log: Log, carrier: Carrier) -> bool:
-        head = carrier.read(log.head_bytes, 0)
-        if len(head) != log.head_bytes or zlib.crc32(head) != log.head_crc:
+        head_bytes, head_crc = log.head
+        head = carrier.read(head_bytes, 0)
+        if len(head) != head_bytes or zlib.crc32(head) != head_crc:
             return False
         cursor = log.furthest
         return log.complete is not None or cursor.agrees(carrier.read(cursor.guard_bytes, cursor.offset - cursor.guard_bytes))
@@ -204,7 +206,8 @@ class Survey:
 
 
 def _begins_alike(log: Log, head: bytes) -> bool:
-    return 0 < log.head_bytes <= len(head) and zlib.crc32(head[: log.head_bytes]) == log.head_crc
+    head_bytes, head_crc = log.head
+    return 0 < head_bytes <= len(head) and zlib.crc32(head[:head_bytes]) == head_crc
 
 
 def _size_if_complete(log: Log, carrier: Carrier) -> int | None:
