@@ -160,8 +160,9 @@ def _behind(folder: Path, name: str, title: str) -> Iterator[Check]:
     lags = sorted(((size - offset, path) for path, size, offset in _progress(folder, name) if size > offset), reverse=True)
     if lags:
         total = sum(lag for lag, _ in lags)
+        furthest = tuple(f"{path}: {lag / 1e6:.1f} MB" for lag, path in lags[:5])
         yield Check(f"{title}: files", "warning" if total > _MUCH_BYTES else "ok",
-                    f"{total / 1e6:.1f} MB of log lines are not shipped yet.", tuple(f"{path}: {lag / 1e6:.1f} MB" for lag, path in lags[:5]))
+                    f"{total / 1e6:.1f} MB of log lines are not shipped yet.", furthest)
 
 
 def _progress(folder: Path, name: str) -> Iterator[tuple[str, int, int]]:

@@ -12,7 +12,7 @@ from shippers.items import Item
 from shippers.polling import Poller, Task
 from shippers.redact import Redactor
 from shippers.self_metrics import Sample, of_counters
-from shippers.sources.documents import reading_item
+from shippers.sources.documents import reading_items
 from shippers.sources.reading import Reading
 from shippers.spool import Spool
 
@@ -136,11 +136,7 @@ class Feeds:
         return self._reader(lambda: [reading for source in sources for reading in source.read()])
 
     def _reader(self, read: Callable[[], list[Reading]]) -> Callable[[], list[Item]]:
-        def items() -> list[Item]:
-            now_ns = self._clock.now_ns()
-            return [item for item in (reading_item(one, now_ns, self._host) for one in read()) if item is not None]
-
-        return items
+        return lambda: reading_items(read(), self._clock.now_ns(), self._host, self._redactor)
 
     def _push(self, items: Sequence[Item]) -> None:
         """What receivers are given: an error when the spool can take nothing without losing what no output has."""

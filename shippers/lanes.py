@@ -86,19 +86,18 @@ class Lane:
         finishing = self._ending.finishing.is_set()
         before = [dict(one.counters()) for one in self.inputs] if finishing else []
         most_bytes = self.output.most_bytes()
-        found = hurried = False
+        found = False
         for one in self.inputs:
             batch = self._take(one, most_bytes)
             if batch is not None:
                 found = True
-                hurried |= 2 * sum([len(item.document) for item in batch.items]) > most_bytes
                 self._deliver(batch)
                 self._settle(one, batch)
         if finishing:
             # lines that make no document are progress too
             return found or before != [dict(one.counters()) for one in self.inputs]
-        if not hurried:
-            # what comes in a second is sent together: ten small requests cost ten times as much
+        if not found:
+            # inputs hold back what is little: ten small requests a second cost ten times as much as one
             self._ending.pause(self.output.linger_s)
         return not self._ending.at_once.is_set()
 

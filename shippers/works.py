@@ -17,7 +17,7 @@ from shippers.outputs.base import Output
 from shippers.outputs.opening import Surroundings, open_output, output_name
 from shippers.redact import Redactor
 from shippers.self_metrics import Sample, of_counters, of_process, readings
-from shippers.spool import Spool
+from shippers.spool import Spool, SpoolInput
 from shippers.tail import FileSet, Registry, Survey, Tail
 
 #: What is asked of a file's lane less often than its output wants it, so that it is ready when asked.
@@ -49,6 +49,7 @@ class Works:
         self._manner = manner
         self._open: list[Callable[[], None]] = []
         self.lanes: list[Lane] = []
+        self._waiting: list[SpoolInput] = []
         self.feeds: Feeds | None = None
         try:
             self._build(config, ship, state, say)
@@ -73,10 +74,13 @@ class Works:
             folder = state / "outputs" / output_name(url)
             output = self._manner.open(url, state, around)
             self._open.append(output.close)
-            inputs: list[Input] = [self.spool.input(folder / "spool-position")]
+            linger_s = output.linger_s * _SHARE_OF_LINGER if self._manner.patient else 0.0
+            waiting = self.spool.input(folder / "spool-position", linger_s)
+            self._waiting.append(waiting)
+            inputs: list[Input] = [waiting]
             if survey is not None and registry is not None:
                 tail = Tail(folder, survey, registry, self._clock, {"host.name": host}, redactor=redactor,
-                            linger_s=output.linger_s * _SHARE_OF_LINGER)
+                            linger_s=linger_s)
                 self._open.append(tail.close)
                 if not self._manner.patient:
                     tail.hurry()
@@ -100,6 +104,8 @@ class Works:
         if self.feeds is not None:
             self.feeds.close()
             self.feeds = None
+        for one in self._waiting:
+            one.hurry()
         self.ending.finishing.set()
         ended = [lane.join(max(due_s - self._clock.monotonic_s(), 0.0)) for lane in self.lanes]
         self.stop(0.0)

@@ -71,11 +71,17 @@ class Spool:
             # what precedes the damage is read; what follows it cannot be told apart from it, and nothing may be written over it
             self._sealed = not whole
 
-    def input(self, state: Path) -> "SpoolInput":
-        """What one output reads; `state` is the file of its position. Raises: OSError when that cannot be opened."""
+    def input(self, state: Path, linger_s: float = 0.0) -> "SpoolInput":
+        """What one output reads.
+
+        Args:
+            state: the file of its position.
+            linger_s: so long is waited for more once everything was taken.
+        Raises: OSError when the position cannot be opened.
+        """
         position = PositionFile(state)
         with self._lock:
-            one = SpoolInput(self, position, self._existing(position.load()))
+            one = SpoolInput(self, position, self._existing(position.load()), self._clock, linger_s)
             self._inputs.append(one)
             return one
 
@@ -213,8 +219,8 @@ class Spool:
         while len(self._segments) > 1 and self._segments[0].number < first:
             self._segments.popleft().drop()
 
-    def take(self, reader: "SpoolInput", most_bytes: int) -> Batch | None:
-        """For `SpoolInput`."""
+    def take(self, reader: "SpoolInput", most_bytes: int) -> tuple[Batch | None, bool]:
+        """For `SpoolInput`: the next items, and whether nothing is left behind them."""
         with self._lock:
             items: list[Item] = []
             size = 0
@@ -227,7 +233,7 @@ class Spool:
                 try:
                     for frame in walk(segment, at.offset, segment.size):
                         if items and size + len(frame.payload) > most_bytes:
-                            return self._taken(reader, items, at)
+                            return self._taken(reader, items, at), False
                         items += frames.decode(frame.payload)
                         size += len(frame.payload)
                         at = Position(segment.number, frame.end)
@@ -237,7 +243,7 @@ class Spool:
                 if at.offset < segment.size:  # damaged since it was opened: nothing after that place can be trusted
                     reader.lost_damaged += 1
                     at = Position(segment.number, segment.size)
-            return self._taken(reader, items, at) if items else None
+            return (self._taken(reader, items, at) if items else None), True
 
     @staticmethod
     def _taken(reader: "SpoolInput", items: list[Item], at: Position) -> Batch:
@@ -262,8 +268,9 @@ class Spool:
 class SpoolInput:
     """What one output reads of a spool; an `Input`."""
 
-    def __init__(self, spool: Spool, position_file: PositionFile, position: Position) -> None:
-        self._spool = spool
+    def __init__(self, spool: Spool, position_file: PositionFile, position: Position, clock: Clock, linger_s: float) -> None:
+        self._spool, self._clock, self._linger_s = spool, clock, linger_s
+        self._rests_until_s = clock.monotonic_s()
         self.position_file = position_file
         self.position = position
         """Up to where everything is settled."""
@@ -271,7 +278,17 @@ class SpoolInput:
         self.lost_items = self.lost_bytes = self.lost_damaged = 0
 
     def take(self, most_bytes: int) -> Batch | None:
-        return self._spool.take(self, most_bytes)
+        now_s = self._clock.monotonic_s()
+        if now_s < self._rests_until_s:
+            return None
+        batch, is_all = self._spool.take(self, most_bytes)
+        if is_all:
+            self._rests_until_s = now_s + self._linger_s
+        return batch
+
+    def hurry(self) -> None:
+        """Wait for nothing any more: the agent is about to end."""
+        self._linger_s = self._rests_until_s = 0.0
 
     def settled(self, token: object) -> None:
         if not isinstance(token, Position):
