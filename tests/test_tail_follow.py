@@ -242,6 +242,40 @@ def test_history_is_left_alone(tmp_path, logs):
     assert sorted(messages(Agent(tmp_path / "two", logs / "app.log*").run())) == ["new", "old"]
 
 
+def test_history_whose_inode_is_used_again(tmp_path, logs):
+    """A copy that takes the place and the inode of a file that was left alone is read."""
+    live, old = logs / "app.log", logs / "app.log.1"
+    append(old, "old")
+    append(live, "one")
+    agent = Agent(tmp_path / "state", live)
+    agent.run()
+    append(live, "two")
+    old.write_bytes(live.read_bytes())  # the same inode, as after unlinking and creating
+    os.truncate(live, 0)
+    append(live, "three")
+    agent.run(4)
+
+    assert sorted(messages(agent.documents[0])) == ["one", "three", "two"]
+
+
+def test_empty_file_that_is_renamed(tmp_path, logs):
+    """What is written into an empty file after its rotation comes once."""
+    live = logs / "app.log"
+    agent = Agent(tmp_path / "state", live)
+    agent.run()
+    with live.open("w") as writer:
+        agent.run()
+        live.rename(logs / "app.log.1")
+        live.touch()
+        agent.run()
+        writer.write("one\n")
+        writer.flush()
+        append(live, "two")
+        agent.run(4)
+
+    assert sorted(messages(agent.documents[0])) == ["one", "two"]
+
+
 def test_bomb_is_bounded(tmp_path, logs):
     """A compressed file that unpacks to thousands of times its size is read up to a bound."""
     with gzip.open(logs / "app.log.gz", "wb") as file:

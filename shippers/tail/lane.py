@@ -190,6 +190,9 @@ class Tail:
                 self._survey.look_again()
                 return NOTHING
             self._open.pop(one.log.id, None)
+            if one.log.place != one.place:  # the log went on elsewhere, or this file is another log now
+                self._let_go(one)
+                return NOTHING
             self._open[one.log.id] = one
             if not one.look(now_s):
                 return NOTHING

@@ -80,7 +80,7 @@ class Survey:
         unknown = []
         for place, seen in present.items():
             log = self._registry.by_place.get(place)
-            if log is None or not (place in self._verified or self._fits(log, seen)):
+            if log is None or not (self._is_certain(log, seen) or self._fits(log, seen)):
                 unknown.append(seen)
         # an exact inode comes before a likeness: only now is it known which logs have lost their file; and the live file of a
         # family comes before those that may be copies of it
@@ -95,6 +95,14 @@ class Survey:
             self.version += 1
             self._registry.forget_gone(present)
 
+    def _is_certain(self, log: Log, seen: Seen) -> bool:
+        """Whether a file need not be looked into: outputs notice themselves when other bytes are in it than those they read."""
+        if log.skipped or seen.place not in self._verified:
+            return False
+        before = self.placed.get(log.id)
+        # of an empty file nothing but the name is known, and its inode may be another file's by now
+        return log.head[0] > 0 or before is None or before.path == seen.path
+
     def _fits(self, log: Log, seen: Seen) -> bool:
         """Whether a file is still the log it was when it was last seen; a log that lost its file is left without."""
         try:
@@ -105,7 +113,7 @@ class Survey:
         try:
             if carrier.place != seen.place:
                 return False
-            fits = self._holds(log, carrier)
+            fits = self._holds(log, carrier, seen.path)
         except OSError:
             self.errors += 1
             return False
@@ -114,16 +122,19 @@ class Survey:
         if fits:
             self._verified.add(seen.place)
         else:
-            self.truncations += 1
+            self.truncations += log.furthest.offset > 0
             self._registry.move(log, None)
+            self._verified.discard(seen.place)
         return fits
 
-    def _holds(self, log: Log, carrier: Carrier) -> bool:
+    def _holds(self, log: Log, carrier: Carrier, carrier_path: str) -> bool:
         head_bytes, head_crc = log.head
         head = carrier.read(head_bytes, 0)
         if len(head) != head_bytes or zlib.crc32(head) != head_crc:
             return False
         cursor = log.furthest
+        if not head_bytes and log.path != carrier_path:
+            return False
         return log.complete is not None or cursor.agrees(carrier.read(cursor.guard_bytes, cursor.offset - cursor.guard_bytes))
 
     def _identify(self, seen: Seen, by_path: dict[str, Seen]) -> None:
@@ -150,8 +161,11 @@ class Survey:
 
     def _find_log(self, seen: Seen, carrier: Carrier, live: Seen | None) -> None:
         rotated = seen.path != seen.family
+        head = carrier.read(HEAD_BYTES, 0)
         if rotated and self._registry.new and not seen.asked_for:
-            self._verify(self._registry.add(seen.path, seen.place, skipped=True))
+            self._add(seen, head, skipped=True)
+            return
+        if rotated and not head:  # perhaps a copy that is only just being made
             return
         if rotated and live is not None:
             if live.place not in self._verified:
@@ -161,7 +175,6 @@ class Survey:
                 return
             self._check_again(live)
         packed = seen.path.endswith(GZIP_SUFFIX)
-        head = carrier.read(HEAD_BYTES, 0)
         alike = [log for log in self._registry.family(seen.family) if log.place not in self._verified and _begins_alike(log, head)]
         for log in sorted(alike, key=lambda one: -one.furthest.offset):
             if (rotated or log.path == seen.path) and self._went_on_as(log, carrier):
@@ -169,7 +182,12 @@ class Survey:
                 self._verify(log)
                 self.copies += 1
                 return
-        self._verify(self._registry.add(seen.path, seen.place))
+        self._add(seen, head, skipped=False)
+
+    def _add(self, seen: Seen, head: bytes, *, skipped: bool) -> None:
+        log = self._registry.add(seen.path, seen.place, skipped)
+        self._registry.grow_head(log, (len(head), zlib.crc32(head)))
+        self._verify(log)
 
     def _verify(self, log: Log) -> None:
         if log.place is not None:
