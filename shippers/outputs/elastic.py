@@ -16,8 +16,8 @@ from shippers.outputs.base import Sleep
 from shippers.outputs.door import HttpDoor
 from shippers.outputs.streams import by_kind, late_metrics, stream_of
 
-#: Of documents; an input may give somewhat more, and it must still fit into one bulk.
-_MOST_BYTES = 1 << 20
+#: Of documents; more at a time saved no CPU and took 3 MB more memory for each 512 KiB (measured).
+_MOST_BYTES = 1 << 19
 _LEAST_BYTES = 1 << 14
 _REFUSED_WAIT_S = 10.0
 _LEDGER_EVERY_S = 5.0
