@@ -11,11 +11,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-by-make
 DEMO := .demo
 
-.PHONY: help setup check test demo bench docs services clean
+.PHONY: help setup check test demo bench bench-ship docs services services-stop clean
 
 help: ## list these targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r target says; do \
-		printf '  make %-10s %s\n' "$$target" "$$says"; done
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r target says; do \
+		printf '  make %-14s %s\n' "$$target" "$$says"; done
 
 setup: $(STAMP) ## make .venv and install pinchpoint into it
 
@@ -43,12 +43,19 @@ demo: $(STAMP) ## train slowly on purpose and let pinchpoint say why
 bench: $(STAMP) ## measure speed, memory and overhead, and print them
 	$(BIN)/python benchmarks/run.py
 
+bench-ship: $(STAMP) ## measure the shipping agent beside rsyslog and syslog-ng, then under kills and faults
+	$(BIN)/python -m benchmarks.ship_speed
+	$(BIN)/python -m benchmarks.ship_faults
+
 docs: $(STAMP) ## write docs/reference anew from the code
 	$(BIN)/python docs/build.py
 
-services: ## start what pinchpoint talks to: nothing yet
-	@echo 'pinchpoint needs no services: records are kept in a lake on disk'
+services: ## start the servers that tests talk to; REQUIRE=1 fails where one cannot be had
+	@PYTHONPATH=tests $(PYTHON) -m services start $(if $(REQUIRE),--require)
 
-clean: ## remove what these targets made, .venv included
+services-stop: ## end them
+	@PYTHONPATH=tests $(PYTHON) -m services stop
+
+clean: services-stop ## remove what these targets made, .venv included
 	rm -rf $(VENV) $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,13 +16,17 @@ from pinchpoint.human import printable
 #: A test holds these lines against the docstrings.
 SHORT_HELPS = {
     "analyze": "Find slowdowns and their causes in the records of a store.",
+    "backup": "Copy results and settings of a store to a safe place.",
     "causes": "List, show and check the catalogue of causes.",
     "diagnose": "Say why the recorded workload is slow.",
+    "doctor": "Say why nothing arrives, or what else is wrong with a store.",
     "event": "Record that something changed in the world.",
     "explain": "Show one incident: verdict, why, what to do, evidence.",
     "incidents": "List the incidents of a store.",
     "label": "Write down what you found out about an incident.",
+    "restore": "Put the results of a backup back into a store.",
     "sdk": "Print the folder that brings the SDK to training code.",
+    "setup": "Prepare the services that pinchpoint works with.",
     "ship": "Ship logs, metrics, traces and events of this host to a store.",
     "watch": "Run a command and say at its end why it was slow.",
 }

@@ -1,20 +1,20 @@
 """Why nothing arrives from this host: what the agent's own state tells of it, for `pinchpoint doctor`."""
 
 import ctypes
-import dataclasses
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from pinchpoint import config as settings
 from pinchpoint.clock import NS, SYSTEM_CLOCK, Clock, parse_time
 from pinchpoint.config import Config
 from pinchpoint.delivery.counters import MEANINGS, Ledger
 from pinchpoint.delivery.dead_letter import DeadLetters
+from pinchpoint.doctor.check import Check, Subject
 from pinchpoint.errors import PinchpointError
 from pinchpoint.ship_settings import Ship
 from shippers import state
@@ -24,8 +24,6 @@ from shippers.tail.offsets import Offsets
 from shippers.tail.registry import Registry
 from shippers.works import matches, urls_of
 
-State = Literal["ok", "warning", "fault", "unknown"]
-
 #: An agent writes its status each 10 s; one that is older than this hangs.
 _STALE_S = 60.0
 _FULL = 0.9
@@ -33,26 +31,6 @@ _FULL = 0.9
 _MUCH_BYTES = 256e6
 #: Of struct timex, with room to spare; the answer of adjtimex when nothing keeps the clock.
 _TIMEX_BYTES, _TIME_ERROR = 512, 5
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at; `pinchpoint doctor` shows it beside its own."""
-
-    name: str
-    state: State
-    says: str
-    """One sentence for people."""
-    details: tuple[str, ...] = ()
-    next_step: str | None = None
-
-
-class Subject(Protocol):
-    """What `pinchpoint doctor` calls with."""
-
-    config: Config
-    store: str | None
-    clock: Clock
 
 
 def look(subject: Subject) -> list[Check]:

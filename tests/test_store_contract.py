@@ -1,4 +1,4 @@
-"""What every store keeps: memory, the lake on a disk and the lake on object storage; Elasticsearch will join."""
+"""What every store keeps: memory, the lake on a disk and the lake on object storage, also a real S3 server; Elasticsearch will join."""
 
 import itertools
 import math
@@ -12,6 +12,7 @@ import pyarrow.fs as pafs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from services_fixtures import VERSIONS
 
 from pinchpoint import fields, records
 from pinchpoint.clock import NS, format_time
@@ -42,9 +43,13 @@ def objects(folder: Path) -> Store:
 STORES: dict[str, Callable[[Path], Store]] = {"memory": memory, "lake": lake, "objects": objects}
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[*STORES, *(pytest.param(name, marks=pytest.mark.service) for name in ("s3", *VERSIONS))])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty store of each kind."""
+    """An empty store of each kind; those of Elasticsearch go by the version of the server."""
+    if request.param == "s3":
+        return open_store(request.getfixturevalue("s3_bucket"))
+    if request.param in VERSIONS:
+        return request.getfixturevalue("elastic_store")(request.param)
     return STORES[request.param](tmp_path / "store")
 
 

@@ -123,7 +123,7 @@ class Store(Protocol):
 
 
 def open_store(url: str) -> Store:
-    """The store at `memory:`, a path or `s3://…`.
+    """The store at `memory:`, a path, `s3://…` or `https://…`, which is Elasticsearch.
 
     Raises: UsageError for a URL of no known kind.
     """
@@ -132,8 +132,12 @@ def open_store(url: str) -> Store:
 
         return MemoryStore()
     scheme, colon, _ = url.partition("://")
+    if colon and scheme in ("http", "https"):
+        from pinchpoint.store.elastic import ElasticStore
+
+        return ElasticStore(url)
     if colon and scheme not in ("file", "s3", "gs"):
-        raise UsageError(f"no store at {url!r}: expected a path, file://…, s3://…, gs://… or memory:")
+        raise UsageError(f"no store at {url!r}: expected a path, file://…, s3://…, gs://…, https://… or memory:")
     from pinchpoint.store.lake import LakeStore
 
     return LakeStore(url)

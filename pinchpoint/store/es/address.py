@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from pinchpoint.store.es.names import DEFAULT_NAMESPACE, check_namespace
 
 _PARTS = ("namespace", "index", "mapping")
 PREFIX = "PINCHPOINT_ES_"
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Access:
     basic: tuple[str, str] | None = dataclasses.field(default=None, repr=False)
     ca_file: str | None = None
     ca_fingerprint: str | None = None
+    """SHA-256, lower case, without colons."""
 
     @classmethod
     def read(cls, settings: Elasticsearch, environ: Mapping[str, str] = os.environ) -> "Access":
@@ -83,7 +86,7 @@ class Access:
         ca_file = environ.get(f"{PREFIX}CA_FILE") or (str(settings.ca_file) if settings.ca_file else None)
         if ca_file is not None:
             _content(Path(ca_file), "the file of the certificate authority")
-        trust = (ca_file, environ.get(f"{PREFIX}CA_FINGERPRINT") or settings.ca_fingerprint)
+        trust = (ca_file, _fingerprint(environ.get(f"{PREFIX}CA_FINGERPRINT") or settings.ca_fingerprint))
         key = _secret(environ, "API_KEY", settings.api_key_file, "the API key")
         if key is not None:
             return cls(key, None, *trust)
@@ -94,6 +97,16 @@ class Access:
         if password is None:
             raise UsageError(f"user {user!r} has no password: set {PREFIX}PASSWORD_FILE, or password_file under [elasticsearch]")
         return cls(None, (user, password), *trust)
+
+
+def _fingerprint(given: str | None) -> str | None:
+    if given is None:
+        return None
+    bare = given.strip().replace(":", "").lower()
+    if not _FINGERPRINT.fullmatch(bare):
+        raise UsageError(f"{given!r} is no SHA-256 fingerprint of a certificate: expected 64 hexadecimal digits, as printed by "
+                         "openssl x509 -noout -fingerprint -sha256 -in ca.crt")
+    return bare
 
 
 def _secret(environ: Mapping[str, str], name: str, file: Path | None, what: str) -> str | None:

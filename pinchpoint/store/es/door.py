@@ -1,6 +1,8 @@
 """The one door to an Elasticsearch server: every request goes through here, and every failure becomes a sentence."""
 
 import functools
+import re
+import ssl
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +14,19 @@ import msgspec
 from pinchpoint.delivery import Answer, NoAnswer
 from pinchpoint.delivery.bulk import FILTER_PATH
 from pinchpoint.errors import StoreError, StoreRefused, StoreUnreachable
+from pinchpoint.store.es import trust
 from pinchpoint.store.es.address import PREFIX, Access
 
 _TIMEOUT_S = 60.0
 _ALIVE_TIMEOUT_S = 5.0
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 _NDJSON = {"accept": "application/json", "content-type": "application/x-ndjson"}
+
+_OTHER_MEDIA = "media_type_header_exception"
+_SSL_PLACE = re.compile(r"\s*\(_ssl\.c:\d+\)")
+#: How OpenSSL calls an answer that is no TLS, and how Python calls a connection that just ends.
+_NO_TLS = ("WRONG_VERSION", "RECORD_LAYER", "packet length")
+_HUNG_UP = ("RemoteDisconnected", "BadStatusLine", "reset", "UNEXPECTED_EOF", "EOF occurred")
 
 #: Answers that a caller may expect and look at.
 Expected = tuple[int, ...]
@@ -56,21 +65,10 @@ class Door:
 
     def __init__(self, server: str, access: Access) -> None:
         self.server = server
-        options: dict[str, Any] = {}
-        if access.api_key is not None:
-            options["api_key"] = access.api_key
-        if access.basic is not None:
-            options["basic_auth"] = access.basic
-        if access.ca_file is not None:
-            options["ca_certs"] = access.ca_file
-        if access.ca_fingerprint is not None:
-            options["ssl_assert_fingerprint"] = access.ca_fingerprint.replace(":", "").lower()
-        try:
-            self._client = elasticsearch.Elasticsearch(
-                server, serializers=_AS_BYTES, max_retries=0, retry_on_timeout=False, request_timeout=_TIMEOUT_S,
-                connections_per_node=16, **options)
-        except (ValueError, OSError) as error:
-            raise StoreRefused(f"cannot use the settings for Elasticsearch at {server}: {error}") from error
+        self._access = access
+        if not server.startswith("https:") and (access.ca_file or access.ca_fingerprint):
+            raise StoreRefused(f"{server} is plain HTTP, and an authority for TLS is configured: use https:// in the store URL, or take "
+                               f"{PREFIX}CA_FILE and {PREFIX}CA_FINGERPRINT out of the environment and the settings file")
 
     def call(self, method: str, path: str, body: Any = None, *, expect: Expected = (), timeout_s: float | None = None,
              **params: Any) -> dict[str, Any]:
@@ -96,8 +94,6 @@ class Door:
             raise self._explained(error) from error
         except elastic_transport.TransportError as error:
             raise self._unreachable(error) from error
-        except elasticsearch.UnsupportedProductError as error:
-            raise self._other_product() from error
 
     def post_bulk(self, target: str, body: bytes) -> Answer:
         """As `pinchpoint.delivery.bulk.Door` has it."""
@@ -105,13 +101,14 @@ class Door:
         try:
             return Answer(200, self._perform("POST", f"/{target}/_bulk", body, _NDJSON, None, params))
         except elasticsearch.ApiError as error:
+            # nothing that a later try could change
+            if _is_other_product(error) or _error(error.body)[0] == _OTHER_MEDIA:
+                raise self._explained(error) from error
             return Answer(error.meta.status, error.body if isinstance(error.body, bytes) else b"", _retry_after_s(error.meta.headers))
         except elastic_transport.TlsError as error:
             raise self._unreachable(error) from error
         except elastic_transport.TransportError as error:
             raise NoAnswer(_first_line(error), sent=_was_sent(error)) from error
-        except elasticsearch.UnsupportedProductError as error:
-            raise self._other_product() from error
 
     def is_alive(self) -> bool:
         """Whether the server answers at all."""
@@ -119,7 +116,7 @@ class Door:
             self._perform("GET", "/", None, _JSON, _ALIVE_TIMEOUT_S, {})
         except elastic_transport.TransportError:
             return False
-        except (elasticsearch.ApiError, elasticsearch.UnsupportedProductError):
+        except elasticsearch.ApiError:
             return True
         return True
 
@@ -129,6 +126,24 @@ class Door:
         number = str((self.call("GET", "/").get("version") or {}).get("number") or "0.0.0")
         major, minor, patch, *_ = [*(int("".join(filter(str.isdigit, part)) or 0) for part in number.split(".")), 0, 0, 0]
         return major, minor, patch
+
+    @functools.cached_property
+    def _client(self) -> elasticsearch.Elasticsearch:
+        """Made with the first request, which may have to ask the server for its certificates."""
+        options: dict[str, Any] = {"api_key": self._access.api_key, "basic_auth": self._access.basic}
+        try:
+            options["ssl_context"] = trust.context(self.server, self._access)
+            return elasticsearch.Elasticsearch(
+                self.server, serializers=_AS_BYTES, max_retries=0, retry_on_timeout=False, request_timeout=_TIMEOUT_S,
+                connections_per_node=16, **{name: value for name, value in options.items() if value is not None})
+        except ssl.SSLError as error:
+            raise elastic_transport.TlsError(str(error)) from error
+        except TimeoutError as error:
+            raise elastic_transport.ConnectionTimeout("the handshake took too long") from error
+        except OSError as error:
+            raise elastic_transport.ConnectionError(str(error)) from error
+        except ValueError as error:
+            raise StoreRefused(f"cannot use the settings for Elasticsearch at {self.server}: {error}") from error
 
     def _perform(self, method: str, path: str, body: Any, headers: Mapping[str, str], timeout_s: float | None,
                  params: Mapping[str, Any]) -> bytes:
@@ -142,43 +157,72 @@ class Door:
     def _explained(self, error: elasticsearch.ApiError) -> StoreError:
         kind, reason = _error(error.body)
         status = error.meta.status
-        if kind == "media_type_header_exception":
-            return StoreRefused(f"{self.server} is older than the installed client: elasticsearch {'.'.join(map(str, elasticsearch.__version__))} cannot "
-                                "talk to a server of the version before. Install the client that talks to both: "
-                                "pip install 'elasticsearch>=8.19,<9'")
+        if _is_other_product(error):
+            return StoreRefused(f"{self.server} is not Elasticsearch 8.19 or later; OpenSearch and other servers that look like it are not "
+                                "supported. Correct the URL, or use a lake on disk: --store ./lake")
+        if kind == _OTHER_MEDIA:
+            client = ".".join(map(str, elasticsearch.__version__))
+            return StoreRefused(f"{self.server} is older than the installed client: elasticsearch {client} cannot talk to a server of the "
+                                "version before. Install the client that talks to both: pip install 'elasticsearch>=8.19,<9'")
         if status == 401:
-            return StoreRefused(f"{self.server} does not know the user, password or API key that was given ({reason or kind}). "
-                                f"Set {PREFIX}API_KEY_FILE, or {PREFIX}USERNAME and {PREFIX}PASSWORD_FILE")
+            return StoreRefused(self._not_let_in())
         if kind == "cluster_block_exception":
-            return StoreRefused(f"{self.server} lets nothing be written: {reason}. The disk of a node may be full: free space, then "
-                                'PUT <index>/_settings {"index.blocks.read_only_allow_delete": null}')
+            return StoreRefused(f"{self.server} lets nothing be written ({reason.rstrip(';')}). {_unblocking(reason)}")
         if status == 403:
             return StoreRefused(f"the user or API key may not do this at {self.server}: {reason or kind}. "
                                 "Make a key that may: pinchpoint setup elasticsearch")
-        return ServerError(f"{self.server} answered {status} {kind}: {reason}", status, kind)
+        if not kind:
+            reason = f"{reason or 'nothing'}. Is there a proxy in between, or is it another port?"
+        return ServerError(f"{self.server} answered {status} {kind}: {reason}".replace(" : ", ": "), status, kind)
+
+    def _not_let_in(self) -> str:
+        if self._access.api_key is not None:
+            return (f"{self.server} does not take the API key that was given: it is wrong, has expired or was ended. Make a new one with "
+                    f"pinchpoint setup elasticsearch --rotate, and name its file in {PREFIX}API_KEY_FILE")
+        if self._access.basic is not None:
+            return (f"{self.server} does not know the user {self._access.basic[0]!r} or the password is wrong: correct {PREFIX}USERNAME "
+                    f"and {PREFIX}PASSWORD_FILE")
+        return f"{self.server} wants to know who asks: set {PREFIX}API_KEY_FILE, or {PREFIX}USERNAME and {PREFIX}PASSWORD_FILE"
 
     def _unreachable(self, error: elastic_transport.TransportError) -> StoreError:
         said = _first_line(error)
-        if isinstance(error, elastic_transport.TlsError) or "SSL" in said or "certificate" in said.lower():
-            if "WRONG_VERSION" in said or "RECORD_LAYER" in said or "packet length" in said:
-                return StoreRefused(f"{self.server} speaks no TLS: use {self.server.replace('https:', 'http:', 1)}")
-            if "fingerprint" in said.lower():
-                return StoreRefused(f"the certificate of {self.server} is not signed by the authority with the fingerprint given: "
-                                    f"check {PREFIX}CA_FINGERPRINT with openssl x509 -fingerprint -sha256 -in ca.crt")
-            return StoreRefused(f"the certificate of {self.server} is not trusted ({said}). Name the authority that signed it: "
-                                f"{PREFIX}CA_FILE=ca.crt or {PREFIX}CA_FINGERPRINT")
         if isinstance(error, elastic_transport.ConnectionTimeout):
             return StoreUnreachable(f"Elasticsearch at {self.server} did not answer in time ({said}). "
                                     "Look at its load, or use a lake on disk: --store ./lake")
-        if self.server.startswith("http:") and ("RemoteDisconnected" in said or "BadStatusLine" in said or "reset" in said):
-            return StoreUnreachable(f"{self.server} ended the connection without an answer. If it speaks TLS, use "
-                                    f"{self.server.replace('http:', 'https:', 1)}; if this is the transport port, use the HTTP port (9200)")
+        if any(sign in said for sign in _NO_TLS):
+            return StoreRefused(f"{self.server} speaks no TLS: use {self.server.replace('https:', 'http:', 1)}")
+        if any(sign in said for sign in _HUNG_UP):
+            other = self.server.replace("http:", "https:", 1)
+            tls = f"If it speaks TLS, use {other}; if" if other != self.server else "If"
+            return StoreUnreachable(f"{self.server} ended the connection without an answer. "
+                                    f"{tls} this is the transport port, use the HTTP port, 9200 by default")
+        if isinstance(error, elastic_transport.TlsError) or "SSL" in said:
+            return StoreRefused(f"the certificate of {self.server} is not trusted: {_why_not_trusted(said)}")
         return StoreUnreachable(f"cannot reach Elasticsearch at {self.server} ({said}). Start it, correct the URL, "
                                 "or use a lake on disk: --store ./lake")
 
-    def _other_product(self) -> StoreError:
-        return StoreRefused(f"{self.server} is not Elasticsearch: OpenSearch and other servers that look like it are not supported. "
-                            "Use Elasticsearch 8.19 or later, or a lake on disk: --store ./lake")
+
+def _is_other_product(error: elasticsearch.ApiError) -> bool:
+    """Elasticsearch names itself in every answer but that to a request which is too large. 406: the media types of the client."""
+    return isinstance(error, elasticsearch.UnsupportedProductError) or (
+        error.meta.status == 406 and error.meta.headers.get("x-elastic-product") != "Elasticsearch")
+
+
+def _unblocking(reason: str) -> str:
+    if "flood-stage" in reason:
+        return "The disk of a node is almost full: free space, and the server takes the block away by itself"
+    if "cluster read-only" in reason:
+        return 'Take the block away: PUT _cluster/settings {"persistent": {"cluster.blocks.read_only": null}}'
+    return 'Take the block away: PUT <index>/_settings {"index.blocks.write": null, "index.blocks.read_only": null}'
+
+
+def _why_not_trusted(said: str) -> str:
+    why = _SSL_PLACE.sub("", said).rpartition("certificate verify failed: ")[2].strip()
+    if "mismatch" in why:
+        return f"{why.rstrip('.')}. Use a name in the store URL that the certificate is made out for"
+    if "expired" in why or "not yet valid" in why:
+        return f"{why}. Renew it on the server, or set the clock of this host"
+    return f"{why}. Name the authority that signed it: {PREFIX}CA_FILE=ca.crt or {PREFIX}CA_FINGERPRINT"
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -22,6 +22,10 @@ LABELS = "pinchpoint-label"
 WATERMARKS = "pinchpoint-watermark"
 SEGMENTS = "pinchpoint-segment"
 
+#: Every data stream and every plain index, without their namespace.
+ALL_STREAMS = (*STREAMS.values(), LATE_METRICS)
+ALL_INDICES = (*INDICES.values(), LABELS, WATERMARKS, SEGMENTS)
+
 DEFAULT_NAMESPACE = "default"
 _NAMESPACE = re.compile(r"[a-z0-9_.+][a-z0-9_.+]{0,99}")
 _MOST_ID_BYTES = 512  # of Elasticsearch
@@ -44,6 +48,15 @@ def stream(kind: str, namespace: str) -> str:
     ('logs-pinchpoint.log-default', 'pinchpoint-cause-team_a')
     """
     return f"{STREAMS.get(kind) or INDICES[kind]}-{namespace}"
+
+
+def template(name: str) -> str:
+    """The index template of a stream or index that is named without its namespace; its component templates begin with the same.
+
+    >>> template("logs-pinchpoint.log"), template("pinchpoint-label")
+    ('pinchpoint.log', 'pinchpoint.label')
+    """
+    return "pinchpoint." + (name.partition("-pinchpoint.")[2] or name.removeprefix("pinchpoint-"))
 
 
 def document_id(event_id: str, time_ns: int) -> str:

@@ -1,0 +1,1 @@
+"""Backups of a store: made, checked, listed, put back."""
