@@ -51,7 +51,7 @@ def ours(folder: Path, log: Path, port: int, *, parsed: bool) -> Start:
 
 
 def rsyslog(folder: Path, log: Path, port: int, peers: Peers, *, parsed: bool) -> Start | str:
-    """Batches of 1,024 and a queue of 100,000, in memory; no ids (`create` wants some), which would cost it more. A reason where it is not there."""
+    """Batches of 1,024 and a queue of 100,000 in memory, no ids, which would cost it more. A reason where it is not there."""
     program = peers.find("rsyslogd")
     if program is None:
         return "rsyslogd is not installed (Debian: rsyslog, rsyslog-elasticsearch)"

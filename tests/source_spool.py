@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from shippers.formats.record_rows import parse_row
+from pinchpoint.rows import parse_row
 from shippers.items import Item
 
 
