@@ -4,17 +4,19 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinchpoint.clock import Clock, format_time
 from pinchpoint.config import Config
 from pinchpoint.errors import PinchpointError
-from shippers.http_connection import Request, Response, Route
-from shippers.http_server import HttpServer
 from shippers.lanes import Say
 from shippers.self_metrics import page
 from shippers.state import replace_file
 from shippers.works import Manner, Works
+
+if TYPE_CHECKING:  # an agent that nobody asks needs no server
+    from shippers.http_connection import Request, Response
+    from shippers.http_server import HttpServer
 
 FINISH_S = 10.0
 _STOP_S = 5.0
@@ -110,6 +112,9 @@ class Agent:
         listen = self._config.ship.self.listen
         if listen is None:
             return
+        from shippers.http_connection import Route
+        from shippers.http_server import HttpServer
+
         routes = {("GET", "/metrics"): Route(self._metrics), ("GET", "/healthz"): Route(self._health)}
         try:
             self._server = HttpServer(listen, routes, clock=self._clock)
@@ -117,10 +122,14 @@ class Agent:
             self._works.close()
             raise type(error)(f"ship.self.listen: {error}") from error
 
-    def _metrics(self, request: Request) -> Response:
+    def _metrics(self, request: "Request") -> "Response":
+        from shippers.http_connection import Response
+
         return Response(200, page(self._works.samples()), "text/plain; version=0.0.4; charset=utf-8")
 
-    def _health(self, request: Request) -> Response:
+    def _health(self, request: "Request") -> "Response":
+        from shippers.http_connection import Response
+
         problems = self._works.problems()
         return Response(503 if problems else 200, json.dumps(problems).encode() + b"\n", "application/json")
 
