@@ -34,6 +34,7 @@ class Survey:
         self._registry = registry
         self._clock = clock
         self._due_s = 0.0
+        self._present: dict[Place, Seen] = {}
         self._verified: set[Place] = set()
         self._waiting: dict[Place, int] = {}
         self.placed: dict[str, Seen] = {}
@@ -74,7 +75,7 @@ class Survey:
                 "tail.survey_errors": self.errors + self._discovery.errors, "tail.registry_records_damaged": self._registry.damaged}
 
     def _look(self) -> None:
-        present = self._discovery.scan()
+        present = self._present = self._discovery.scan()
         self._verified &= present.keys()
         self._waiting = {place: size for place, size in self._waiting.items() if place in present}
         unknown = []
@@ -175,8 +176,12 @@ class Survey:
                 return
             self._check_again(live)
         packed = seen.path.endswith(GZIP_SUFFIX)
-        alike = [log for log in self._registry.family(seen.family) if log.place not in self._verified and _begins_alike(log, head)]
+        alike = [log for log in self._registry.family(seen.family) if _begins_alike(log, head)]
         for log in sorted(alike, key=lambda one: -one.furthest.offset):
+            if log.place is not None and log.place in self._verified:
+                self._check_again(self._present[log.place])
+            if log.place in self._verified:
+                continue
             if (rotated or log.path == seen.path) and self._went_on_as(log, carrier):
                 self._registry.move(log, seen.place, _size_if_complete(log, carrier) if packed else None)
                 self._verify(log)
