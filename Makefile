@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-by-make
 DEMO := .demo
 
-.PHONY: help setup check test demo bench docs services services-stop clean
+.PHONY: help setup check test demo bench bench-ship docs services services-stop clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r target says; do \
@@ -42,6 +42,10 @@ demo: $(STAMP) ## train slowly on purpose and let pinchpoint say why
 
 bench: $(STAMP) ## measure speed, memory and overhead, and print them
 	$(BIN)/python benchmarks/run.py
+
+bench-ship: $(STAMP) ## measure the shipping agent beside rsyslog and syslog-ng, then under kills and faults
+	$(BIN)/python -m benchmarks.ship_speed
+	$(BIN)/python -m benchmarks.ship_faults
 
 docs: $(STAMP) ## write docs/reference anew from the code
 	$(BIN)/python docs/build.py

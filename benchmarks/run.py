@@ -9,6 +9,7 @@ PARTS = {
     "A trace of 1 GB": ["benchmarks/trace_memory.py"],
     "The SDK in a training loop": ["benchmarks/sdk_overhead.py"],
     "watch beside the example": ["benchmarks/watch_overhead.py"],
+    "The OTLP receiver": ["benchmarks/otlp_speed.py"],
 }
 
 

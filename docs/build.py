@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from pinchpoint import cli, config, fields
+from pinchpoint import cli, config, fields, ship_settings
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -124,20 +124,27 @@ def settings_page() -> str:
              f"`{config.FILE_NAME}` is looked for in this order: `--config FILE`, `$PINCHPOINT_CONFIG`, the working directory, the folder "
              "`$XDG_CONFIG_HOME/pinchpoint`. The first one found counts alone. Unknown settings are refused.",
              "```toml\n[analysis]\nwindow_s = 30\n\n[retention.days]\nmetric = 7\n```"]
-    for title, kind in (("", config.Config), *config.SECTIONS.items()):
-        rows = [(f"`{title and title + '.'}{field.name}`", _default(getattr(kind(), field.name)), field.metadata["meaning"])
+    for title, kind in (("", config.Config), *sorted({**config.SECTIONS, **ship_settings.SECTIONS}.items())):
+        rows = [(f"`{title and title + '.'}{field.name}`", _default(field), field.metadata["meaning"])
                 for field in dataclasses.fields(kind) if "meaning" in field.metadata]
-        parts += [f"## {title}" if title else "## At the top", *([_sentence(kind.__doc__ or "")] if title else []),
-                  _table(("setting", "default", "meaning"), rows)]
+        parts += [f"## {title}" if title else "## At the top", *([_sentence(kind.__doc__ or "")] if title else [])]
+        parts += [_table(("setting", "default", "meaning"), rows)] if rows else []
     return _page(parts, "pinchpoint/config.py")
 
 
-def _default(value: Any) -> str:
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default_factory is dataclasses.MISSING:
+        return "needed"
+    value = field.default_factory()
     if value is None:
-        return "`$XDG_DATA_HOME/pinchpoint/lake`"
+        return "`$XDG_DATA_HOME/pinchpoint/lake`" if field.name == "store" else "none"
+    if dataclasses.is_dataclass(value):
+        return "see below"
     if isinstance(value, Mapping):
-        return ", ".join(sorted({f"`{each:g}` each" for each in value.values()}))
-    return f"`{list(value) if isinstance(value, tuple) else value}`"
+        return ", ".join(sorted({f"`{each:g}` each" for each in value.values()})) or "none"
+    if isinstance(value, tuple):
+        return f"`{list(value)}`" if value else "none"
+    return f"`{value}`"
 
 
 def _page(parts: Iterable[str], source: str) -> str:

@@ -27,6 +27,7 @@ SHORT_HELPS = {
     "restore": "Put the results of a backup back into a store.",
     "sdk": "Print the folder that brings the SDK to training code.",
     "setup": "Prepare the services that pinchpoint works with.",
+    "ship": "Ship logs, metrics, traces and events of this host to a store.",
     "watch": "Run a command and say at its end why it was slow.",
 }
 

@@ -1,82 +1,32 @@
 """Settings from `pinchpoint.toml`, complete and checked before anything runs."""
 
 import dataclasses
-import difflib
-import math
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pinchpoint import fields
 from pinchpoint.errors import ConfigError
+from pinchpoint.settings import BadValueError, nearest, number, path, paths, setting, store_url, text
+from pinchpoint.ship_settings import Ship
 
 FILE_NAME = "pinchpoint.toml"
-
-#: Turns a value of the file into the value of a setting or raises _BadValueError; the path is the folder of the file.
-Reader = Callable[[Any, Path], Any]
-
-
-def _setting(default: Any, meaning: str, read: Reader) -> Any:
-    return dataclasses.field(default_factory=lambda: default, metadata={"meaning": meaning, "read": read})
-
-
-class _BadValueError(ValueError):
-    """A value that cannot be meant, `below` its setting where the setting is a table."""
-
-    def __init__(self, message: str, below: str = "") -> None:
-        super().__init__(message)
-        self.below = below
-
-
-def _number(above: float) -> Reader:
-    def read(value: Any, _: Path) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < math.inf:
-            raise _BadValueError(f"expected a number above {above:g}, got {value!r}")
-        return float(value)
-
-    return read
-
-
-def _store_url(value: Any, folder: Path) -> str:
-    if not isinstance(value, str) or not value:
-        raise _BadValueError(f"expected a path or a URL, got {value!r}")
-    if "://" in value or value == "memory:":
-        return value
-    return str(folder / Path(value).expanduser())
-
-
-def _paths(value: Any, folder: Path) -> tuple[Path, ...]:
-    if not isinstance(value, list) or not all(isinstance(path, str) and path for path in value):
-        raise _BadValueError(f"expected a list of paths, got {value!r}")
-    return tuple(folder / Path(path).expanduser() for path in value)
-
-
-def _path(value: Any, folder: Path) -> Path:
-    if not isinstance(value, str) or not value:
-        raise _BadValueError(f"expected a path, got {value!r}")
-    return folder / Path(value).expanduser()
-
-
-def _text(value: Any, _: Path) -> str:
-    if not isinstance(value, str) or not value:
-        raise _BadValueError(f"expected a text, got {value!r}")
-    return value
 
 
 def _days(value: Any, folder: Path) -> Mapping[str, float]:
     if not isinstance(value, dict):
-        raise _BadValueError(f"expected a table of kinds of record and days, got {value!r}")
+        raise BadValueError(f"expected a table of kinds of record and days, got {value!r}")
     days = dict(_DEFAULT_DAYS)
     for kind, given in value.items():
         if kind not in days:
-            raise _BadValueError(f"unknown kind of record, {_nearest(kind, days)}", f".{kind}")
+            raise BadValueError(f"unknown kind of record, {nearest(kind, days)}", f".{kind}")
         try:
-            days[kind] = _number(0)(given, folder)
-        except _BadValueError as error:
-            raise _BadValueError(str(error), f".{kind}") from error
+            days[kind] = number(0)(given, folder)
+        except BadValueError as error:
+            raise BadValueError(str(error), f".{kind}") from error
     return MappingProxyType(days)
 
 
@@ -87,58 +37,60 @@ _DEFAULT_DAYS = MappingProxyType(dict.fromkeys(fields.KINDS, 30.0))
 class Analysis:
     """How records become findings."""
 
-    window_s: float = _setting(10.0, "length of the windows that features are made of", _number(0))
-    lateness_s: float = _setting(600.0, "how long a window waits for late records before it counts as complete", _number(0))
-    min_slowdown: float = _setting(1.2, "smallest ratio of a step time to its baseline that is worth an incident", _number(1))
+    window_s: float = setting(10.0, "length of the windows that features are made of", number(0))
+    lateness_s: float = setting(600.0, "how long a window waits for late records before it counts as complete", number(0))
+    min_slowdown: float = setting(1.2, "smallest ratio of a step time to its baseline that is worth an incident", number(1))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Causes:
     """What the catalogue of causes holds beside the causes that come with pinchpoint."""
 
-    paths: tuple[Path, ...] = _setting((), "your own cause files; relative paths start at the folder of this file", _paths)
+    paths: tuple[Path, ...] = setting((), "your own cause files; relative paths start at the folder of this file", paths)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Elasticsearch:
     """How to get into the Elasticsearch that `--store https://…` names; the environment, `PINCHPOINT_ES_…`, counts first."""
 
-    api_key_file: Path | None = _setting(None, "file that holds an API key in one line", _path)
-    username: str | None = _setting(None, "user, where there is no API key", _text)
-    password_file: Path | None = _setting(None, "file that holds the password of the user in one line", _path)
-    ca_file: Path | None = _setting(None, "certificate of the authority that signed the server's, PEM", _path)
-    ca_fingerprint: str | None = _setting(None, "SHA-256 fingerprint of that certificate, in the place of the file", _text)
+    api_key_file: Path | None = setting(None, "file that holds an API key in one line", path)
+    username: str | None = setting(None, "user, where there is no API key", text)
+    password_file: Path | None = setting(None, "file that holds the password of the user in one line", path)
+    ca_file: Path | None = setting(None, "certificate of the authority that signed the server's, PEM", path)
+    ca_fingerprint: str | None = setting(None, "SHA-256 fingerprint of that certificate, in the place of the file", text)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Retention:
     """How long a store keeps records."""
 
-    days: Mapping[str, float] = _setting(_DEFAULT_DAYS, "days by kind of record; a kind that is not named keeps its 30", _days)
+    days: Mapping[str, float] = setting(_DEFAULT_DAYS, "days by kind of record; a kind that is not named keeps its 30", _days)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Watch:
     """What `pinchpoint watch` does beside running the command."""
 
-    interval_s: float = _setting(1.0, "time between two readings of host, disks, processes and limits", _number(0))
+    interval_s: float = setting(1.0, "time between two readings of host, disks, processes and limits", number(0))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Config:
     """All settings, with the file they came from."""
 
-    store: str | None = _setting(None, "where records are kept; a relative path starts at the folder of this file", _store_url)
+    store: str | None = setting(None, "where records are kept; a relative path starts at the folder of this file", store_url)
     analysis: Analysis = dataclasses.field(default_factory=Analysis)
     causes: Causes = dataclasses.field(default_factory=Causes)
     elasticsearch: Elasticsearch = dataclasses.field(default_factory=Elasticsearch)
     retention: Retention = dataclasses.field(default_factory=Retention)
+    ship: Ship = dataclasses.field(default_factory=Ship)
     watch: Watch = dataclasses.field(default_factory=Watch)
     source: Path | None = None
     """The file that was read; None when there is none. No setting."""
 
 
-SECTIONS: dict[str, type] = {"analysis": Analysis, "causes": Causes, "elasticsearch": Elasticsearch, "retention": Retention, "watch": Watch}
+SECTIONS: dict[str, type] = {"analysis": Analysis, "causes": Causes, "elasticsearch": Elasticsearch, "retention": Retention, "ship": Ship,
+                             "watch": Watch}
 
 
 def default_url() -> str:
@@ -174,18 +126,18 @@ def load(explicit: Path | None = None, environ: Mapping[str, str] = os.environ, 
 
     Raises: ConfigError for a file that cannot be read, an unknown setting or a bad value, with its place and the file.
     """
-    path = find(explicit, environ, folder)
-    if path is None:
+    file = find(explicit, environ, folder)
+    if file is None:
         return Config()
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no configuration file {path}; see --config and $PINCHPOINT_CONFIG") from error
+        raise ConfigError(f"there is no configuration file {file}; see --config and $PINCHPOINT_CONFIG") from error
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read the configuration file {file}: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no TOML file: {error}") from error
-    return parse(table, path)
+        raise ConfigError(f"{file} is no TOML file: {error}") from error
+    return parse(table, file)
 
 
 def parse(table: dict[str, Any], source: Path) -> Config:
@@ -210,16 +162,9 @@ def _values(kind: type, prefix: str, table: dict[str, Any], source: Path, known:
     values = {}
     for name, value in table.items():
         if name not in readers:
-            raise ConfigError(f"{prefix}{name}: unknown setting, {_nearest(name, known, prefix)} (in {source})")
+            raise ConfigError(f"{prefix}{name}: unknown setting, {nearest(name, known, prefix)} (in {source})")
         try:
             values[name] = readers[name](value, source.absolute().parent)
-        except _BadValueError as error:
+        except BadValueError as error:
             raise ConfigError(f"{prefix}{name}{error.below}: {error} (in {source})") from error
     return values
-
-
-def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"did you mean {prefix}{near[0]}?"
-    return "there are " + ", ".join(prefix + each for each in known)

@@ -1,7 +1,7 @@
 """Run operations on a lake, each in a process that kills itself with SIGKILL at its n-th change of the file system.
 
-Reads one JSON object a line: `{"root": …, "operation": "append" | "compact", "kill_at": n, "kind": …, "segment": …, "batch": path}`
-and answers `killed`, `done` or `failed` for each. A process starts as a fork of this one, which loads pyarrow once.
+Reads one JSON object a line: `{"root": …, "operation": "append" | "compact" | "splits", "kill_at": n, "kind": …, "segment": …,
+"batch": path}` and answers `killed`, `done` or `failed` for each. A process starts as a fork of this one, which loads pyarrow once.
 """
 
 import json
@@ -51,6 +51,10 @@ def run(order):
     if order["operation"] == "compact":
         Countdown(order["kill_at"])
         store.compact()
+        return
+    if order["operation"] == "splits":
+        Countdown(order["kill_at"])
+        store.splits(order["kind"])
         return
     with pa.OSFile(order["batch"]) as file:
         batch = pa.ipc.open_file(file).read_all().combine_chunks().to_batches()[0]

@@ -6,7 +6,8 @@ import pytest
 
 from pinchpoint import fields
 
-UNITS = {"_s": "s", "_bytes": "bytes", "_ratio": "ratio", "_w": "W", "_celsius": "°C", "_cores": "cores"}
+UNITS = {"_bytes_per_s": "bytes/s", "_s": "s", "_hz": "Hz", "_j": "J",
+         "_bytes": "bytes", "_ratio": "ratio", "_w": "W", "_celsius": "°C", "_cores": "cores"}
 
 
 @pytest.mark.parametrize("kind", fields.KINDS)
@@ -48,9 +49,8 @@ def test_the_unit_of_a_field_is_in_its_name(field):
 @pytest.mark.parametrize("metric", fields.METRICS.values(), ids=lambda metric: metric.name)
 def test_the_unit_of_a_metric_is_in_its_name(metric):
     """A metric that ends in a unit has that unit, shares are gauges, and anybody can check the number."""
-    for ending, unit in UNITS.items():
-        if metric.name.endswith(ending):
-            assert metric.unit == unit
+    unit = next((unit for ending, unit in UNITS.items() if metric.name.endswith(ending)), metric.unit)
+    assert metric.unit == unit
     assert metric.unit != "percent"
     assert metric.kind == "gauge" or metric.unit != "ratio"
     assert metric.meaning

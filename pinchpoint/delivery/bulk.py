@@ -10,37 +10,56 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+import msgspec
+
 from pinchpoint.clock import Clock
 from pinchpoint.delivery.counters import Counters
 from pinchpoint.errors import DeliveryRefused, DeliveryTimeout
 
-#: Bytes of a bulk; 10 MB brought nothing over 1 MiB to 5 MB on Elasticsearch 9.2 (measured).
-MOST_BYTES = 1 << 20
+#: Bytes of a bulk, at most; 10 MB brought nothing over 1 MiB to 5 MB on Elasticsearch 9.2 (measured).
+MOST_BYTES = 2 << 20
 #: What of a bulk answer is asked for. `status` stands in it for good items too: without it positions would be lost.
 FILTER_PATH = "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.failure_store"
 
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 30.0
 _UNANSWERED_TRIES = 3
+#: So often are documents sent again at once while most of their bulk was taken.
+_TRIES_AT_ONCE = 4
 
 Operation = Literal["create", "index", "delete"]
 
 
+class Document(Protocol):
+    """What can be sent: `Outgoing`, or anything that has the same two attributes."""
+
+    @property
+    def id(self) -> str | None:
+        """Its `_id`; None leaves that to the server, as time-series streams want it."""
+
+    @property
+    def document(self) -> bytes:
+        """A JSON object in one line, or nothing for a deletion."""
+
+
 class Outgoing(NamedTuple):
-    """One document on its way; `id` None leaves the id to the server, as time-series streams want it."""
+    """One document on its way."""
 
     id: str | None
     document: bytes
-    """A JSON object in one line, or nothing for a deletion."""
 
 
 class Rejected(NamedTuple):
     """A document that this server will never take as it is."""
 
-    item: Outgoing
+    item: Document
     status: int
     type: str
     reason: str
+
+
+def _never(rejected: Rejected) -> bool:
+    return False
 
 
 class Answer(NamedTuple):
@@ -84,10 +103,15 @@ class Door(Protocol):
 
 
 class _Part(NamedTuple):
-    """Documents of one bulk, and how often they stayed without an answer that others got."""
+    """Documents of one bulk."""
 
-    items: list[Outgoing]
+    items: Sequence[Document]
     unanswered: int = 0
+    """How often they stayed without an answer that others got."""
+    whole: int = 0
+    """How many documents the bulk had whose refused ones these are; 0 for a bulk that was not answered yet."""
+    tries: int = 0
+    """How often they were sent again without a wait."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -98,6 +122,8 @@ class Settlement:
     repeated: int = 0
     """409 on create: an earlier try stored them."""
     rejected: list[Rejected] = dataclasses.field(default_factory=list)
+    elsewhere: list[Rejected] = dataclasses.field(default_factory=list)
+    """Rejected here, and wanted by the caller for another target or in another form."""
 
 
 class Sender:
@@ -112,9 +138,15 @@ class Sender:
         self._patience_s = patience_s
         self._jitter = jitter
 
-    def send(self, target: str, items: Sequence[Outgoing], operation: Operation = "create") -> Settlement:
+    def send(self, target: str, items: Sequence[Document], operation: Operation = "create",
+             elsewhere: Callable[[Rejected], bool] = _never) -> Settlement:
         """Send documents to a data stream or an index and return when each is settled; the order is kept within a bulk.
 
+        Args:
+            target: data stream or index.
+            items: documents; those of a bulk are encoded as they are.
+            operation: of each.
+            elsewhere: whether the caller has another place for a document that is rejected here; it is not counted then.
         Raises: DeliveryRefused when the server takes nothing until a person acts (key, privilege, missing template, read-only
             index); DeliveryTimeout when the patience is over. Both leave every document to be sent again: ids make that harmless.
         """
@@ -122,35 +154,38 @@ class Sender:
         rounds = _Rounds(self._clock, self._patience_s, self._jitter)
         waiting = [_Part(part) for part in cut(items, MOST_BYTES)][::-1]
         while waiting:
-            part, unanswered = waiting.pop()
+            part = waiting.pop()
             try:
-                answer = self._door.post_bulk(target, encode(part, operation))
-                statuses = _statuses(answer, len(part))
+                answer = self._door.post_bulk(target, encode(part.items, operation))
+                statuses = _statuses(answer, len(part.items))
             except NoAnswer as gone:
                 self._counters.add("unanswered", detail=gone.reason)
                 # a server that is down says nothing of the documents; one that answers others may choke on one of these
-                unanswered += gone.sent and self._door.is_alive()
+                unanswered = part.unanswered + (gone.sent and self._door.is_alive())
                 if unanswered < _UNANSWERED_TRIES:
-                    waiting.append(_Part(part, unanswered))
+                    waiting.append(part._replace(unanswered=unanswered))
                     rounds.wait(gone.reason)
                 else:
-                    self._halve(part, waiting, settlement, 0, "never_answered", f"no answer in {unanswered} tries: {gone.reason}")
+                    self._halve(part.items, waiting, settlement, 0, "never_answered", f"no answer in {unanswered} tries: {gone.reason}")
                 continue
             self._counters.add("bulks")
             if answer.status != 200:
-                self._whole(answer, part, waiting, settlement, rounds, target)
+                self._whole(answer, part.items, waiting, settlement, rounds, target)
                 continue
-            again = self._items(part, statuses, settlement, target)
+            again = self._items(part.items, statuses, settlement, target, elsewhere)
+            if len(again) < len(part.items):
+                rounds.progress()
             if again:
-                waiting.append(_Part(again))
-                # most were taken: the server is well, and waiting would only slow the rest
-                if 2 * len(again) > len(part):
+                whole = part.whole or len(part.items)
+                # most of the bulk were taken: the server is well, and waiting would only slow the rest
+                if 2 * len(again) <= whole and part.tries < _TRIES_AT_ONCE:
+                    waiting.append(_Part(again, whole=whole, tries=part.tries + 1))
+                else:
+                    waiting.append(_Part(again))
                     rounds.wait("the server is too busy (429)")
-                    continue
-            rounds.progress()
         return settlement
 
-    def _whole(self, answer: Answer, part: list[Outgoing], waiting: list[_Part], settlement: Settlement, rounds: "_Rounds",
+    def _whole(self, answer: Answer, part: Sequence[Document], waiting: list[_Part], settlement: Settlement, rounds: "_Rounds",
                target: str) -> None:
         """A request that was answered as a whole, none of its documents stored."""
         kind, reason = _error(answer.body)
@@ -168,7 +203,7 @@ class Sender:
             self._counters.add("refused", detail=f"{answer.status} {kind} {reason}")
             raise DeliveryRefused.of(target, answer.status, kind, reason)
 
-    def _halve(self, part: list[Outgoing], waiting: list[_Part], settlement: Settlement, status: int, kind: str,
+    def _halve(self, part: Sequence[Document], waiting: list[_Part], settlement: Settlement, status: int, kind: str,
                reason: str) -> None:
         if len(part) == 1:
             self._reject(settlement, Rejected(part[0], status, kind, reason))
@@ -180,25 +215,30 @@ class Sender:
         self._counters.add("rejected", detail=f"{rejected.status} {rejected.type} {rejected.reason}")
         settlement.rejected.append(rejected)
 
-    def _items(self, part: list[Outgoing], items: list[dict[str, object]] | None, settlement: Settlement, target: str) -> list[Outgoing]:
+    def _items(self, part: Sequence[Document], items: "list[_Result] | None", settlement: Settlement, target: str,
+               elsewhere: Callable[[Rejected], bool]) -> list[Document]:
         """Count what became of each document; returns those to send again. None for items means that all were stored."""
         if items is None:
             settlement.stored += len(part)
             self._counters.add("stored", len(part))
             return []
-        again: list[Outgoing] = []
+        again: list[Document] = []
         stored = repeated = 0
         for item, answered in zip(part, items, strict=True):
-            status = answered.get("status")
-            kind, reason = _reasons(answered.get("error"))
-            if not isinstance(status, int):
+            status = answered.status
+            if not status:
                 raise DeliveryRefused(f"{target}: the server's answer names no status for a document; is it Elasticsearch?")
-            if status < 300 or (status == 404 and not kind):  # 404 without an error: a deletion found nothing to delete
+            if status < 300 and answered.error is None:
                 stored += 1
-                if answered.get("failure_store") == "used":
+                if answered.failure_store == "used":
                     self._counters.add("failure_store", detail=target)
-            elif status == 409:
+                continue
+            if status == 409:
                 repeated += 1
+                continue
+            kind, reason = _reasons(answered.error)
+            if status == 404 and not kind:  # without an error: a deletion found nothing to delete
+                stored += 1
             elif status == 429 or status >= 500:
                 self._counters.add("busy_items" if status == 429 else "failed_items", detail=f"{status} {kind} {reason}")
                 again.append(item)
@@ -206,7 +246,11 @@ class Sender:
                 self._counters.add("refused", detail=f"{status} {kind} {reason}")
                 raise DeliveryRefused.of(target, status, kind, reason)
             else:
-                self._reject(settlement, Rejected(item, status, kind, reason))
+                rejected = Rejected(item, status, kind, reason)
+                if elsewhere(rejected):
+                    settlement.elsewhere.append(rejected)
+                else:
+                    self._reject(settlement, rejected)
         settlement.stored += stored
         settlement.repeated += repeated
         self._counters.add("stored", stored)
@@ -238,31 +282,44 @@ class _Rounds:
         self._limit_s = min(2 * self._limit_s, _LONGEST_DELAY_S)
 
 
-def cut(items: Sequence[Outgoing], most_bytes: int) -> Iterator[list[Outgoing]]:
+def cut(items: Sequence[Document], most_bytes: int) -> Iterator[Sequence[Document]]:
     """Documents in bulks of up to so many bytes; a larger one goes alone.
 
     >>> [len(part) for part in cut([Outgoing("a", b"x" * 60)] * 3, 250)]
     [2, 1]
     """
-    part: list[Outgoing] = []
-    size = 0
-    for item in items:
-        more = len(item.document) + len(item.id or "") + 32
-        if part and size + more > most_bytes:
-            yield part
-            part, size = [], 0
-        part.append(item)
+    sizes = [len(item.document) + _ABOUT_BYTES for item in items]
+    if sum(sizes) <= most_bytes:
+        if items:
+            yield items
+        return
+    begin = size = 0
+    for end, more in enumerate(sizes):
+        if end > begin and size + more > most_bytes:
+            yield items[begin:end]
+            begin, size = end, 0
         size += more
-    if part:
-        yield part
+    yield items[begin:]
 
 
-def encode(items: Sequence[Outgoing], operation: Operation = "create") -> bytes:
+#: What an action line adds to a document, about.
+_ABOUT_BYTES = 64
+
+
+def encode(items: Sequence[Document], operation: Operation = "create") -> bytes:
     r"""The body of a bulk request.
 
     >>> encode([Outgoing("a", b'{"x":1}'), Outgoing(None, b"{}")])
     b'{"create":{"_id":"a"}}\n{"x":1}\n{"create":{}}\n{}\n'
     """
+    if operation != "delete" and (ids := _plain_ids(items)) is not None:
+        begin, middle = b'{"%b":{"_id":"' % operation.encode(), b'"}}\n'
+        parts = [b"\n"] * (5 * len(items))
+        parts[::5] = [begin] * len(items)
+        parts[1::5] = ids
+        parts[2::5] = [middle] * len(items)
+        parts[3::5] = [item.document for item in items]
+        return b"".join(parts)
     lines: list[bytes] = []
     for item in items:
         about = {} if item.id is None else {"_id": item.id}
@@ -273,11 +330,40 @@ def encode(items: Sequence[Outgoing], operation: Operation = "create") -> bytes:
     return b"\n".join(lines)
 
 
-def _statuses(answer: Answer, expected: int) -> list[dict[str, object]] | None:
+def _plain_ids(items: Sequence[Document]) -> list[bytes] | None:
+    """Ids that JSON takes as they are, looked at together: one at a time costs as much as all the rest; None for any other."""
+    try:
+        whole = "\n".join([item.id for item in items])  # type: ignore[misc]  # None is what the error is for
+    except TypeError:
+        return None
+    if not whole.isascii() or '"' in whole or "\\" in whole or not whole.replace("\n", "").isprintable():
+        return None
+    ids = whole.encode().split(b"\n")
+    return ids if len(ids) == len(items) else None
+
+
+class _Result(msgspec.Struct):
+    """The answer to one document."""
+
+    status: int = 0
+    error: object = None
+    failure_store: str | None = None
+
+
+class _Results(msgspec.Struct):
+    items: list[dict[str, _Result]]
+
+
+_RESULTS = msgspec.json.Decoder(_Results)
+#: How an answer to a bulk begins; one that does and cannot be read was cut off.
+_BEGINNINGS = (b'{"errors"', b'{"took"', b'{"items"')
+
+
+def _statuses(answer: Answer, expected: int) -> list[_Result] | None:
     """The answers to the documents of a bulk in their order; None when all were simply stored.
 
     Raises: NoAnswer when the answer is torn, or speaks of fewer documents than were sent: a compressed body that was cut off on
-        its way is answered so, with status 200.
+        its way is answered so, with status 200. DeliveryRefused when it is no answer to a bulk at all.
     """
     if answer.status != 200:
         return None
@@ -288,12 +374,15 @@ def _statuses(answer: Answer, expected: int) -> list[dict[str, object]] | None:
             return None
         raise NoAnswer(f"the answer speaks of {answered} documents, {expected} were sent", sent=True)
     try:
-        items = [next(iter(item.values())) for item in json.loads(body)["items"]]
-    except (ValueError, LookupError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+        results = [result for item in _RESULTS.decode(body).items for result in item.values()]
+    except (ValueError, RecursionError) as error:
+        if not body.startswith(_BEGINNINGS):
+            raise DeliveryRefused("what answers a bulk is not Elasticsearch: 200 with something else than results. "
+                                  "Is there a proxy in between, or is the port wrong?") from error
         raise NoAnswer(f"the answer to a bulk cannot be read: {type(error).__name__}", sent=True) from error
-    if len(items) != expected or not all(isinstance(item, dict) for item in items):
-        raise NoAnswer(f"the answer speaks of {len(items)} documents, {expected} were sent", sent=True)
-    return items
+    if len(results) != expected:
+        raise NoAnswer(f"the answer speaks of {len(results)} documents, {expected} were sent", sent=True)
+    return results
 
 
 def _error(body: bytes) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pinchpoint import records as shapes
 from pinchpoint.clock import SYSTEM_CLOCK, Clock
-from pinchpoint.store import joining, segment
+from pinchpoint.store import joining, landing, segment
 from pinchpoint.store.aside import Aside
 from pinchpoint.store.base import IncidentFilter, SetAside, Split
 from pinchpoint.store.documents import Documents
@@ -30,6 +30,7 @@ class LakeStore:
     which has none, let one process at a time do that. The same record is one of the same `event.id` and `@timestamp`; a record
     without an `event.id` is never taken for another. A segment id names one batch: what is written under it a second time is
     ignored as long as it lies in the same hours (shipped kinds), or replaces what is there (derived kinds).
+    What agents landed as packed NDJSON is brought in before segments are listed or joined.
     """
 
     def __init__(self, url: str, *, files: Files | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -51,6 +52,7 @@ class LakeStore:
         shapes.schema(kind)  # refuses an unknown kind
         buckets, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         with explained(self.url, f"list {kind} records"):
+            landing.bring_in(self._lake)
             first, last = None if start is None else start // HOUR_NS, None if end is None else -(-end // HOUR_NS)
             for number in self._lake.hours(kind, first, last):
                 for data in look_patiently(self._lake, kind, number).data:
@@ -102,6 +104,7 @@ class LakeStore:
 
     def compact(self, before: int | None = None) -> int:
         with explained(self.url, "join segments"):
+            landing.bring_in(self._lake)
             joining.sweep(self._lake, self._clock)
             return joining.compact(self._lake, before)
 

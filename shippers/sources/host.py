@@ -1,13 +1,15 @@
-"""Read the host: processors, memory, paging, pressure stall information and disks."""
+"""Read the host: processors, memory, paging, pressure stall information, TCP and disks."""
 
 import os
 from pathlib import Path
 
+from shippers.sources.cpu_frequency import CpuFrequency
 from shippers.sources.reading import ROOT, KernelFile, Reading, number_after
 
 _SECTOR_BYTES = 512  # of /proc/diskstats, whatever the sectors of the disk
 _NOT_DISKS = (b"loop", b"ram", b"zram", b"fd", b"sr")
 _QUIET_DISK_EVERY = 10
+_FREQUENCY_EVERY = 10  # a file or two for each processor
 
 
 class HostSource:
@@ -18,8 +20,9 @@ class HostSource:
         self._host = host
         self._blocks = root / "sys" / "block"
         self._ticks = os.sysconf("SC_CLK_TCK")
-        self._stat, self._load, self._memory, self._paging, self._disks = (
-            KernelFile(proc / name) for name in ("stat", "loadavg", "meminfo", "vmstat", "diskstats"))
+        self._stat, self._load, self._memory, self._paging, self._disks, self._snmp, self._netstat = (
+            KernelFile(proc / name) for name in ("stat", "loadavg", "meminfo", "vmstat", "diskstats", "net/snmp", "net/netstat"))
+        self._frequency = CpuFrequency(root)
         self._pressure = {name: KernelFile(proc / "pressure" / name) for name in ("cpu", "io", "memory")}
         self._disk_lines: dict[bytes, bytes] = {}
         self._is_disk: dict[bytes, bool] = {}
@@ -30,6 +33,9 @@ class HostSource:
         metrics: dict[str, float | None] = {}
         metrics.update(self._processors())
         metrics.update(self._memory_and_paging())
+        metrics.update(self._tcp())
+        if self._readings % _FREQUENCY_EVERY == 0:
+            metrics.update(self._frequency.read())
         for name, file in self._pressure.items():
             data = file.read()
             for level in ("some", "full"):
@@ -69,6 +75,14 @@ class HostSource:
             "system.paging.swap_pages": None if None in swapped else sum(pages or 0.0 for pages in swapped),
         }
 
+    def _tcp(self) -> dict[str, float | None]:
+        counters, extended = self._snmp.read(), self._netstat.read()
+        return {
+            "system.tcp.segments_sent": column(counters, b"Tcp:", b"OutSegs"),
+            "system.tcp.retransmits": column(counters, b"Tcp:", b"RetransSegs"),
+            "system.tcp.timeouts": column(extended, b"TcpExt:", b"TCPTimeouts"),
+        }
+
     def _disk_readings(self) -> list[Reading]:
         readings = []
         for line in (self._disks.read() or b"").splitlines():
@@ -89,7 +103,8 @@ class HostSource:
         return self._is_disk[name] and not counters.startswith(b"0 0 0 0 0 0 0 0 0 ")
 
     def close(self) -> None:
-        for file in (self._stat, self._load, self._memory, self._paging, self._disks, *self._pressure.values()):
+        for file in (self._stat, self._load, self._memory, self._paging, self._disks, self._snmp, self._netstat,
+                     *self._pressure.values()):
             file.close()
 
 
@@ -100,6 +115,22 @@ def _disk_metrics(counters: list[bytes]) -> dict[str, float]:
         "disk.writes": writes, "disk.write_bytes": write_sectors * _SECTOR_BYTES, "disk.write_s": write_ms / 1000,
         "disk.busy_s": busy_ms / 1000,
     }
+
+
+def column(data: bytes | None, title: bytes, name: bytes) -> float | None:
+    """The value of a column of a line whose names stand in the line before it, as in /proc/net/snmp; None where it has none.
+
+    >>> column(b"Tcp: InSegs OutSegs\\nTcp: 3 4\\n", b"Tcp:", b"OutSegs")
+    4.0
+    """
+    start = -1 if data is None else (b"\n" + data).find(b"\n" + title)
+    if data is None or start < 0:
+        return None
+    names, _, rest = data[start:].partition(b"\n")
+    try:
+        return float(rest.partition(b"\n")[0].split()[names.split().index(name)])
+    except (ValueError, IndexError):
+        return None
 
 
 def _pressure_s(data: bytes | None, level: bytes) -> float | None:

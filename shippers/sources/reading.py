@@ -16,6 +16,8 @@ class Reading(NamedTuple):
     metrics: dict[str, float]
     pid: int | None = None
     labels: dict[str, str] | None = None
+    time_ns: int | None = None
+    """When it was measured, where its source says so."""
 
 
 def read_once(path: str | Path) -> bytes | None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pinchpoint import fields
 from pinchpoint.clock import parse_time
 from pinchpoint.errors import InputError
+from pinchpoint.rows import parse_row
 from shippers.formats import open_input
-from shippers.formats.record_rows import parse_row
 
 STEP = {"kind": "step", "@timestamp": "2026-01-01T00:00:00Z", "run.id": "r", "rank": 3, "step": 17, "duration_s": 0.41}
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)

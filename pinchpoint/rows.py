@@ -1,15 +1,20 @@
-"""One line of NDJSON as a checked row of its kind."""
+"""Lines of NDJSON as checked rows of their kind, and rows as batches."""
 
 import functools
+import itertools
+from collections.abc import Sequence
 from typing import Annotated, Any, Union
 
 import msgspec
+import pyarrow as pa
 
 from pinchpoint import fields, records
 from pinchpoint.clock import parse_time
 
 #: No step, span or window lasts longer (seconds): what does is a broken clock.
 LONGEST_S = 1e9
+
+_BLOCK = 512
 
 Row = Any
 """A struct of one kind with an attribute per column, in the order of `fields.KINDS`; the tag is the kind."""
@@ -118,3 +123,33 @@ def _time_ns(text: str) -> int:
     return time_ns
 
 
+def to_batch(kind: str, rows: list[Row]) -> pa.RecordBatch:
+    """Rows of one kind as a batch of exactly its schema."""
+    found: list[list[Any]] = [[] for _ in fields.KINDS[kind]]
+    # in blocks that stay in the processor's cache
+    for begin in range(0, len(rows), _BLOCK):
+        for column, part in zip(found, zip(*map(msgspec.structs.astuple, rows[begin : begin + _BLOCK]), strict=True), strict=True):
+            column.extend(part)
+    columns: dict[str, Any] = {}
+    for name, values in zip(fields.KINDS[kind], found, strict=True):
+        if values.count(None) == len(rows):
+            continue
+        match fields.FIELDS[name].type:
+            case "numbers" | "texts":
+                columns[name] = _maps(name, kind, values)
+            case "slow_steps":
+                columns[name] = [value and [msgspec.structs.asdict(step) for step in value] for value in values]
+            case _:
+                columns[name] = values
+    return records.batch(kind, columns)
+
+
+def _maps(name: str, kind: str, values: Sequence[dict[str, Any] | None]) -> pa.Array:
+    """Maps as one array of all keys and one of all values: a third of the time that a list of pairs takes."""
+    wanted = records.schema(kind).field(name).type
+    ends = list(itertools.accumulate((len(value or ()) for value in values), initial=0))
+    offsets = [None if value is None else begin for value, begin in zip(values, ends, strict=False)]
+    keys = [key for value in values if value for key in value]
+    items = [item for value in values if value for item in value.values()]
+    return pa.MapArray.from_arrays(pa.array([*offsets, ends[-1]], pa.int32()), pa.array(keys, wanted.key_type),
+                                   pa.array(items, wanted.item_type))

@@ -1,0 +1,1 @@
+"""Where items go: Elasticsearch, and the lake."""

@@ -1,0 +1,121 @@
+"""Read the metrics of an exporter over HTTP, as Prometheus does."""
+
+import math
+import urllib.parse
+from collections.abc import Iterator, Mapping
+
+import urllib3
+
+from pinchpoint.errors import ConfigError
+from shippers.sources.entities import entity_of
+from shippers.sources.exposition import Page, Sample
+from shippers.sources.patience import Patience
+from shippers.sources.reading import Reading
+from shippers.sources.scrape_names import DCGM_SENTINELS, NAMES
+
+MOST_BYTES = 16 << 20
+_ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.8"
+#: What is known by its host, not by the exporter that tells of it.
+_OF_A_MACHINE = ("host", "disk", "nic", "filesystem", "gpu")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104 - compared with, not listened on
+
+
+#: A thing, and the labels that are left: what one reading is of.
+_Key = tuple[str, str, tuple[tuple[str, str], ...], int | None]
+
+
+class ScrapeSource:
+    """Readings of all that one exporter shows, and `up`: 1 when it answered with a page, else 0.
+
+    Args:
+        url: of the page, such as http://127.0.0.1:9400/metrics.
+        host: name of this host, under which exporters on it are known.
+        timeout_s: for the whole page.
+    Raises: ConfigError for a URL that is none.
+    """
+
+    def __init__(self, url: str, host: str, *, timeout_s: float = 5.0, most_bytes: int = MOST_BYTES) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"ship.scrape.url: expected a URL such as http://127.0.0.1:9400/metrics, got {url!r}")
+        self._url, self._timeout_s, self._most_bytes = url, timeout_s, most_bytes
+        name = host if parts.hostname in _LOOPBACK else parts.hostname
+        self._instance = f"{name}:{parts.port}" if parts.port else name
+        self._machine = name
+        # redirects are not followed: the target is what was configured
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False, timeout=urllib3.Timeout(total=timeout_s))
+        self._patience = Patience()
+        self.bad_lines = 0
+        self.failed = 0
+        self.problem = ""
+        """Why the last reading failed; empty when it did not."""
+
+    def read(self) -> list[Reading]:
+        """One reading of each thing the exporter tells of; the first is of the exporter itself."""
+        text, is_openmetrics = self._fetch()
+        if text is None:
+            self.failed += 1
+            return [Reading("service", self._instance, {"up": 0.0})]
+        page = Page(text, is_openmetrics=is_openmetrics)
+        readings = list(self._readings(page))
+        self.bad_lines += page.bad_lines
+        if not page.complete:
+            self.problem = "a page without its end"
+        return readings
+
+    def counters(self) -> dict[str, float]:
+        """Lines that were no samples, and readings that failed."""
+        return {"scrape.bad_lines": float(self.bad_lines), "scrape.failed": float(self.failed)}
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def _fetch(self) -> tuple[str | None, bool]:
+        """The page, and whether it is OpenMetrics; None where there is none, with `problem` saying why."""
+        try:
+            status, kind, data = self._patience.call(self._request, self._timeout_s)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            self.problem = type(error).__name__  # not its text, which holds the URL and what stands in that
+            return None, False
+        self.problem = ""
+        if status != 200:
+            self.problem = f"answered {status}"
+        elif len(data) > self._most_bytes:
+            self.problem = f"a page of more than {self._most_bytes} bytes"
+        return (None, False) if self.problem else (data.decode(errors="replace"), "openmetrics" in kind)
+
+    def _request(self) -> tuple[int, str, bytes]:
+        # the time limits of urllib3 hold for each packet, which a slow exporter can send for ever; hence the call with patience
+        with self._pool.request("GET", self._url, headers={"Accept": _ACCEPT, "Accept-Encoding": "gzip"}, preload_content=False,
+                                redirect=False) as answer:
+            data = answer.read(self._most_bytes + 1, decode_content=True) if answer.status == 200 else b""
+            return answer.status, answer.headers.get("Content-Type", ""), data
+
+    def _readings(self, page: Page) -> Iterator[Reading]:
+        # `up` goes with what has no labels: two readings of one thing at one time would be taken for the same one
+        found: dict[_Key, dict[str, float]] = {("service", self._instance, (), None): {"up": 1.0}}
+        for sample in page:
+            value = sample.value
+            if not math.isfinite(value) or (value in DCGM_SENTINELS and sample.name.startswith("DCGM_")):
+                continue
+            names = NAMES.get(sample.name)
+            if names is None:
+                self._put(found, sample, sample.labels, sample.name, None, value)
+                continue
+            for name in names:
+                if name.only is None or sample.labels.get(name.only[0]) in name.only[1]:
+                    labels = sample.labels
+                    if name.adds_up:
+                        labels = {key: text for key, text in labels.items() if key not in name.adds_up}
+                    self._put(found, sample, labels, name.metric, name.entity, value * name.factor, adds=name.adds_up is not None)
+        for (kind, identity, left, time_ns), metrics in found.items():
+            yield Reading(kind, identity, metrics, labels=dict(left) or None, time_ns=time_ns)
+
+    def _put(self, found: dict[_Key, dict[str, float]], sample: Sample, labels: Mapping[str, str], metric: str, entity: str | None,
+             value: float, *, adds: bool = False) -> None:
+        instance = self._machine if entity in _OF_A_MACHINE else self._instance
+        kind, identity, left = entity_of(labels, instance, entity)
+        if machine := left.pop("Hostname", ""):
+            left["host.name"] = machine
+        metrics = found.setdefault((kind, identity, tuple(sorted(left.items())), sample.time_ns), {})
+        metrics[metric] = metrics.get(metric, 0.0) + value if adds else value

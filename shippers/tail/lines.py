@@ -1,0 +1,243 @@
+"""Make documents of the lines of one log, whatever they are written in."""
+
+import re
+from itertools import chain, pairwise
+from operator import add, itemgetter
+from typing import Any
+
+import msgspec
+
+from shippers.redact import Redactor
+from shippers.tail import containers
+from shippers.tail.enrichment import Enrichment
+from shippers.tail.flatten import flatten
+from shippers.tail.levels import guess_level
+from shippers.tail.logfmt import parse_logfmt
+from shippers.tail.multiline import Pattern, Tracebacks
+from shippers.tail.settings import PYTHON, FileSet
+from shippers.tail.shapes import MINUTE, OBSERVED, Shape, is_minute, learn
+from shippers.tail.times import leading_time
+
+_DECODE = msgspec.json.Decoder().decode
+_ENCODE = msgspec.json.Encoder().encode
+_CONTROLS = bytes(byte for byte in range(32) if byte != 10)
+_MOST_SHAPES = 12
+_LOOKED_AT = 8
+_FIRST, _MINUTE_OF = itemgetter(0), itemgetter(slice(MINUTE))
+_LOGFMT_HINT = re.compile(rb"(?:^|\s)(?:level|lvl|msg|ts|time)=")
+
+Documents = tuple[list[int], list[bytes]]
+"""Where each record starts in its log, and its document, in two lists of one length."""
+
+
+class LineParser:
+    """Lines of one log become documents; secrets are taken out first.
+
+    A JSON line whose shape was met before goes through that shape; whatever a shape does not match is parsed. What is no valid
+    JSON becomes the message of its record, so that no document is ever invalid.
+    """
+
+    def __init__(self, enrichment: Enrichment, files: FileSet, redactor: Redactor) -> None:
+        self._enrichment = enrichment
+        self._format = files.format
+        self._path = str(enrichment.fields["log.file.path"])
+        self._joiner = Tracebacks() if files.multiline == PYTHON else Pattern(files.multiline)
+        self._redactor = redactor
+        self._shapes: list[Shape] = []
+        self._text_templates: dict[str | None, bytes] = {}
+        self._observed = ""
+        self.used_observed = False
+        """Whether a line of the last call had no time of its own."""
+        self.invalid_utf8 = 0
+        """Lines in which bytes were replaced."""
+        self.not_json = 0
+        """Lines that look like JSON or have to be, and are not."""
+
+    def parse(self, lines: list[bytes], starts: list[int], block: bytes, observed: str, *, final: bool) -> tuple[Documents, int]:
+        """The documents of some lines, and how many lines at the end wait for what belongs to them.
+
+        Args:
+            lines: without line feeds.
+            starts: offset of each in the log.
+            block: the bytes that the lines were cut from, or more.
+            observed: time of the lines that have none of their own, ISO 8601.
+            final: nothing may wait.
+        """
+        self._observed, self.used_observed = observed, False
+        if self._format in ("auto", "cri", "docker") and lines:
+            form = self._format if self._format != "auto" else containers.format_of(self._path, lines[0])
+            if form is not None:
+                return self._containers(form, lines, starts, final)
+        if self._format != "json" and self._joiner.may_occur(block):
+            begins, certain = self._joiner.groups(lines)
+            if final:
+                certain = len(lines)
+            begins = [begin for begin in begins if begin < certain]
+            joined = [b"\n".join(lines[begin:end]) for begin, end in pairwise([*begins, certain])]
+            return self._clean([starts[begin] for begin in begins], self._decoded(joined)), len(lines) - certain
+        if not block.isascii():
+            lines = self._decoded(lines)
+        if self._format in ("auto", "json") and any(line[:1] == b"{" for line in lines[:_LOOKED_AT]):
+            # secrets and control characters are looked for in the texts of the result, a quarter of the bytes
+            not_json = self.not_json
+            documents = self._by_shape(lines, starts, b"\\" in block)
+            if documents is not None:
+                return (starts, documents), 0
+            self.not_json, self.used_observed = not_json, False
+        return self._clean(starts, lines), 0
+
+    def _decoded(self, lines: list[bytes]) -> list[bytes]:
+        """The lines as valid UTF-8."""
+        found = []
+        for line in lines:
+            try:
+                line.decode()
+                found.append(line)
+            except UnicodeDecodeError:
+                self.invalid_utf8 += 1
+                found.append(line.decode(errors="replace").encode())
+        return found
+
+    def _by_shape(self, lines: list[bytes], starts: list[int], escapes: bool) -> list[bytes] | None:
+        """The documents of JSON lines; None when there may be a secret or a control character in a text, or hardly any line is JSON.
+
+        This is where an agent spends its time: lines of one shape go together through functions that loop in C.
+        """
+        documents: list[bytes] = [b""] * len(lines)
+        texts: list[bytes] = []
+        others = 0
+        left = list(range(len(lines)))
+        while left:
+            shape = self._shape_for(lines[left[0]])
+            if shape is None:
+                others += 1
+                if others > _LOOKED_AT and others * 2 > len(lines) - len(left) + others:
+                    return None
+                documents[left[0]] = self._clean_one(starts[left[0]], lines[left[0]])
+                del left[0]
+                continue
+            found = list(map(shape.escaped.fullmatch if escapes else shape.plain.fullmatch, [lines[number] for number in left]))
+            unmatched = [number for number, one in zip(left, found, strict=True) if one is None] if None in found else []
+            if unmatched:
+                left = [number for number, one in zip(left, found, strict=True) if one is not None]
+            rows = list(map(shape.values, map(re.Match.groups, filter(None, found))))
+            if shape.timed and not all(map(is_minute, set(map(_MINUTE_OF, map(_FIRST, rows))))):
+                return None
+            self.used_observed |= not shape.timed
+            texts += chain.from_iterable(map(shape.texts, rows))
+            offsets = starts if len(left) == len(lines) else [starts[number] for number in left]
+            template = shape.template.replace(OBSERVED, self._observed.encode())
+            made = map(template.__mod__, map(add, zip(offsets, offsets, strict=True), rows))
+            if len(left) == len(lines):
+                documents = list(made)
+            else:
+                for number, document in zip(left, made, strict=True):
+                    documents[number] = document
+            left = unmatched
+        together = b"\n".join(texts)
+        if len(together.translate(None, _CONTROLS)) != len(together) or self._redactor.suspects(together):
+            return None
+        return documents
+
+    def _shape_for(self, line: bytes) -> Shape | None:
+        """A shape that matches a line, the one that matched last first; None when there is none."""
+        if line[:1] != b"{":
+            return None
+        for number, known in enumerate(self._shapes):
+            if known.escaped.fullmatch(line):
+                self._shapes.insert(0, self._shapes.pop(number))
+                return known
+        # the names of a shape are not looked at again
+        if len(self._shapes) >= _MOST_SHAPES or line.translate(None, _CONTROLS) != line or self._redactor.suspects(line):
+            return None
+        record = _object(line)
+        shape = None if record is None else learn(line, record, self._enrichment, self._shapes)
+        if shape is not None:
+            self._shapes.insert(0, shape)
+        return shape
+
+    def _clean(self, starts: list[int], lines: list[bytes]) -> Documents:
+        """The documents of lines of valid UTF-8, each parsed by itself, without secrets."""
+        block = b"\n".join(lines)
+        if self._redactor.suspects(block):
+            lines = self._redactor.lines(lines)
+            block = b"\n".join(lines)
+        structured = self._format != "text" and (block.startswith(b"{") or b"\n{" in block or _LOGFMT_HINT.search(block))
+        if structured or self._format in ("logfmt", "json"):
+            return starts, list(map(self._parse, starts, lines))
+        return starts, self._texts(starts, lines, block)
+
+    def _texts(self, starts: list[int], lines: list[bytes], block: bytes) -> list[bytes]:
+        """The documents of lines that are nothing but text."""
+        # looked for in all lines at once: hardly any block of text holds a character that has to be escaped
+        escapes = (b'"' in block or b"\\" in block or block.count(b"\n") >= len(lines)
+                   or len(block.translate(None, _CONTROLS)) != len(block))
+        observed = self._observed.encode()
+        documents = []
+        for start, line in zip(starts, lines, strict=True):
+            text = line.decode()
+            time = leading_time(text)
+            if time is None:
+                self.used_observed = True
+            template = self._text_template(guess_level(text))
+            written = _ENCODE(text)[1:-1] if escapes else line
+            documents.append(template % (start, start, observed if time is None else time.encode(), written))
+        return documents
+
+    def _text_template(self, level: str | None) -> bytes:
+        template = self._text_templates.get(level)
+        if template is None:
+            template = self._text_templates[level] = self._enrichment.template({} if level is None else {"log.level": level})
+        return template
+
+    def _clean_one(self, start: int, line: bytes) -> bytes:
+        return self._parse(start, self._redactor(line))
+
+    def _parse(self, start: int, line: bytes, time: str | None = None, labels: dict[str, str] | None = None) -> bytes:
+        fields: dict[str, Any]
+        found: dict[str, str]
+        record = None
+        if self._format != "text" and self._format != "logfmt":
+            if line[:1] == b"{":
+                record = _object(line)
+            if record is None and (line[:1] == b"{" or self._format == "json"):
+                self.not_json += 1
+        text = line.decode()
+        if record is None and (self._format == "logfmt" or (self._format != "text" and _LOGFMT_HINT.search(line, 0, 200))):
+            record = parse_logfmt(text)
+        if record is not None:
+            fields, found = flatten(record)
+        else:
+            fields, found = {"message": text}, {}
+            level = guess_level(text)
+            if level is not None:
+                fields["log.level"] = level
+        own = fields.pop("@timestamp", None) or time or (leading_time(text) if record is None else None)
+        if own is None:
+            self.used_observed = True
+        return self._enrichment.document(start, own or self._observed, fields, {**labels, **found} if labels else found)
+
+    def _containers(self, form: str, lines: list[bytes], starts: list[int], final: bool) -> tuple[Documents, int]:
+        wrapped, waiting = containers.unwrap(form, lines, starts, final=final)
+        texts = self._redactor.lines(self._decoded([one.text for one in wrapped]))
+        begins, certain = self._joiner.groups(texts) if self._joiner.may_occur(b"\n".join(texts)) else (list(range(len(texts))), len(texts))
+        if final:
+            certain = len(texts)
+        elif certain < len(texts):
+            waiting = sum(start >= wrapped[certain].start for start in starts)
+        begins = [begin for begin in begins if begin < certain]
+        documents = []
+        for begin, end in pairwise([*begins, certain]):
+            one = wrapped[begin]
+            labels = {} if one.stream is None else {"stream": one.stream}
+            documents.append(self._parse(one.start, b"\n".join(texts[begin:end]), one.time, labels))
+        return ([wrapped[begin].start for begin in begins], documents), waiting
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    """A line as the JSON object it is; None when it is anything else."""
+    try:
+        record = _DECODE(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
