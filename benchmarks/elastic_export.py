@@ -117,7 +117,7 @@ def _bare_slice(pool: urllib3.PoolManager, url: str, point: str, number: int, sl
         body["slice"] = {"id": number, "max": slices}
     found = 0
     while True:
-        data = pool.request("POST", f"{url}/_search?filter_path=hits.hits._source,hits.hits.sort", json=body).data
+        data = pool.request("POST", f"{url}/_search", json=body).data
         last = SORT.findall(data[-200:])
         if not last:
             return found

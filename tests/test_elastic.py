@@ -41,8 +41,10 @@ def namespace(store: ElasticStore) -> str:
 
 def page_of(sources: list[bytes]) -> export.Page:
     """A page as the server sends it."""
-    hits = b",".join(b'{"_source":%s,"sort":[%d]}' % (source, place) for place, source in enumerate(sources))
-    return export.Page(b'{"timed_out":false,"_shards":{"failed":0},"hits":{"hits":[%s]}}' % hits)
+    hits = b",".join(b'{"_index":".ds-x","_id":"a\\"%d","_score":null,"_source":%s,"sort":[%d]}' % (place, source, place)
+                     for place, source in enumerate(sources))
+    return export.Page(b'{"took":1,"timed_out":false,"_shards":{"total":1,"successful":1,"skipped":0,"failed":0},'
+                       b'"hits":{"max_score":null,"hits":[%s]}}' % hits)
 
 
 def put(store: ElasticStore, kind: str, name: str, document: dict) -> None:

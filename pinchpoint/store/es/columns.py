@@ -19,8 +19,8 @@ from pinchpoint.store.es.export import Page
 #: Above so many different keys in a sample, a map is read key by key: Arrow would make a column of each.
 _MOST_KEYS = 256
 _SAMPLE_EVERY = 16
-_FIRST, _SORT = b'"hits":{"hits":[{"_source":', b',"sort":['
-_BETWEEN = re.compile(rb',"sort":\[\d+\]\},\{"_source":')
+_FIRST, _SOURCE, _SORT = b',"hits":[{', b'"_source":', b',"sort":['
+_BETWEEN = re.compile(rb',"sort":\[\d+\]\},\{"_index":"[^"\\]*","_id":"(?:[^"\\]|\\.)*","_score":null,"_source":')
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -66,7 +66,7 @@ def _lines(page: Page) -> tuple[bytes, int]:
     no JSON: the page is then read one by one. Inside a text it cannot stand: there quotes are escaped.
     """
     data = page.data
-    start, end = data.index(_FIRST) + len(_FIRST), data.rindex(_SORT)
+    start, end = data.index(_SOURCE, data.index(_FIRST)) + len(_SOURCE), data.rindex(_SORT)
     lines, cuts = _BETWEEN.subn(b"\n", data[start:end])
     return lines, cuts + 1
 
@@ -125,7 +125,7 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _maps(table: pa.Table, field: pa.Field) -> pa.Array:
-    """A column of objects as maps: a key that is missing or null in a row is not in its map."""
+    """A column of objects as maps, keys in their order: a key that is missing or null in a row is not in its map."""
     rows = table.num_rows
     if field.name not in table.column_names:
         return pa.nulls(rows, field.type)
@@ -134,9 +134,10 @@ def _maps(table: pa.Table, field: pa.Field) -> pa.Array:
         return pa.nulls(rows, field.type)
     if not pa.types.is_struct(column.type):
         raise ValueError(f"{field.name}: expected an object, got {column.type}")
-    names = [column.type.field(place).name for place in range(column.type.num_fields)]
+    names = sorted(child.name for child in column.type)
     mask = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
-    children = [_checked(child, field.type.item_type) for child in column.flatten()]
+    of_rows = dict(zip((child.name for child in column.type), column.flatten(), strict=True))
+    children = [_checked(of_rows[name], field.type.item_type) for name in names]
     present = np.zeros((rows, len(children)), np.bool_)
     for place, child in enumerate(children):
         present[:, place] = child.is_valid().to_numpy(zero_copy_only=False)
@@ -172,7 +173,7 @@ def _put_back(row: dict[str, Any], text: str) -> None:
         return
     name, _, key = path.partition(".")
     if name in MAPS and name in row:
-        row[name] = [*(row[name] or ()), (key, value)]
+        row[name] = sorted([*(row[name] or ()), (key, value)], key=lambda pair: pair[0])
     elif name == "slow_steps" and name in row:
         row[name][int(key)]["duration_s"] = value
 
@@ -210,7 +211,7 @@ def _value(name: str, value: Any) -> Any:
         return None
     if name in MAPS:
         convert = float if wanted == "numbers" else str
-        return [(key, None if below is None else convert(below)) for key, below in value.items()]
+        return [(key, None if below is None else convert(below)) for key, below in sorted(value.items())]
     if wanted in ("text", "document") and not isinstance(value, str):
         raise ValueError(f"{name}: expected text")
     if wanted == "number":
