@@ -64,7 +64,7 @@ def test_a_relative_store_starts_at_the_folder_of_the_file(tmp_path, given, stor
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("window_s = 5", "window_s: unknown setting, there are analysis, causes, retention, watch, store"),
+        ("window_s = 5", "window_s: unknown setting, there are analysis, causes, elasticsearch, retention, watch, store"),
         ("[analysi]", "analysi: unknown setting, did you mean analysis?"),
         ("[analysis]\nwindow = 5", "analysis.window: unknown setting, did you mean analysis.window_s?"),
         ("[analysis]\nwindow_s = '5s'", "analysis.window_s: expected a number above 0, got '5s'"),
