@@ -21,7 +21,7 @@ from pinchpoint.delivery import Outgoing, Sender
 from pinchpoint.delivery.counters import Count, Counters, Ledger
 from pinchpoint.delivery.dead_letter import DeadLetters
 from pinchpoint.store import open_store
-from pinchpoint.store.es import templates
+from pinchpoint.store.es import keys, templates
 from pinchpoint.store.es.address import Access
 from pinchpoint.store.es.door import Door
 from pinchpoint.store.es.writing import delivery_files
@@ -271,34 +271,38 @@ def secure(secure_elasticsearch, monkeypatch):
     monkeypatch.setenv("PINCHPOINT_ES_CA_FILE", str(secure_elasticsearch.ca_file))
     namespace = f"test_{uuid.uuid4().hex[:12]}"
 
-    def become(privileges, *patterns):
-        on = [{"names": [f"{pattern}-{namespace}" for pattern in patterns], "privileges": privileges}]
-        key = request(secure_elasticsearch, "POST", "/_security/api_key", {
-            "name": "test-key", "role_descriptors": {"r": {"cluster": [], "indices": on}}})
+    def become(may):
+        key = request(secure_elasticsearch, "POST", "/_security/api_key", {"name": "test-key", "role_descriptors": {"r": may(namespace)}})
         monkeypatch.setenv("PINCHPOINT_ES_API_KEY", key["encoded"])
         return f"{secure_elasticsearch.url}?namespace={namespace}"
 
     return become
 
 
-def test_a_key_that_may_only_ship(secure, capsys):
-    """It is good for that; what it may not see is unknown, and no fault."""
-    answer = ask(capsys, "--store", secure(["create_doc", "auto_configure"], "logs-*", "traces-*", "metrics-*"))
+@pytest.mark.parametrize("role", keys.ROLES)
+def test_the_key_of_each_role_is_enough_for_it(secure, capsys, role):
+    """What a key may do is named, and what it lacks for the rest; what it may not see is unknown, and no fault of its privileges."""
+    answer = ask(capsys, "--store", secure(lambda namespace: keys.descriptor(role, namespace)))
     check = answer.of("privileges")
 
-    assert answer.status == 0
-    assert (check["state"], check["says"]) == ("ok", "API key test-key may ship.")
-    assert any(line.startswith("to analyse it lacks") for line in check["details"])
-    assert set(answer.bad().values()) == {"unknown"}
+    assert check["state"] == "ok"
+    assert check["says"].startswith("API key test-key may ")
+    assert keys.ROLES[role] in check["says"]
+    assert any(line.startswith("to ") and " it lacks " in line for line in check["details"])
+    assert answer.of("server")["state"] == "ok"
+    if role == "shipper":
+        assert answer.status == 0
+        assert set(answer.bad().values()) == {"unknown"}
 
 
 def test_a_key_that_is_good_for_nothing(secure, capsys):
     """What is lacking is named for each use."""
-    answer = ask(capsys, "--store", secure(["read"], "logs-*"))
+    answer = ask(capsys, "--store", secure(lambda namespace: {
+        "cluster": [], "indices": [{"names": [f"logs-*-{namespace}"], "privileges": ["read"]}]}))
     check = answer.of("privileges")
 
     assert (answer.status, check["state"]) == (1, "fault")
-    assert [line.partition(" it lacks")[0] for line in check["details"]] == ["to ship", "to analyse", "to read results"]
+    assert [line.partition(" it lacks")[0] for line in check["details"]] == [f"to {use}" for use in keys.ROLES.values()]
     assert any("create_doc on logs-pinchpoint.event-" in line for line in check["details"])
 
 
@@ -310,7 +314,7 @@ def test_a_key_that_nobody_knows(secure_elasticsearch, monkeypatch, capsys, tmp_
     answer = ask(capsys, "--store", secure_elasticsearch.url)
 
     assert (answer.status, answer.bad()) == (1, {"server": "fault"})
-    assert "does not know the user, password or API key" in answer.of("server")["says"]
+    assert "does not take the API key that was given" in answer.of("server")["says"]
     assert Path(tmp_path / "key").read_text() not in json.dumps(answer.checks)
 
 
