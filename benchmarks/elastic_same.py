@@ -1,6 +1,6 @@
 """Slowdowns really provoked, analysed in a lake and in Elasticsearch of both versions: the same bytes must come out.
 
-    python -m benchmarks.elastic_same [--only "tiny files" …]
+python -m benchmarks.elastic_same [--only "tiny files" …]
 """
 
 import argparse

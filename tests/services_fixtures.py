@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import pytest
 from opensearch_like import OpenSearchLike
-from services.servers import ElasticsearchServer, S3Server, Server, ToxiproxyServer, Unavailable, make, running
+from services.servers import ElasticsearchServer, S3Server, Server, ToxiproxyServer, Unavailable, make, quick_folder, running
 
 # read once: the tests' own environment has no variable of ours
 REQUIRED = os.environ.get("PINCHPOINT_REQUIRE_SERVICES") == "1"
@@ -46,7 +46,7 @@ class Pool:
     """Servers by name: found running or started once, and ended with the run when started here."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._servers: dict[str, Server | Unavailable] = {}
         self._own: list[Server] = []
 
@@ -63,7 +63,7 @@ class Pool:
         return server
 
     def _start(self, name: str) -> Server | Unavailable:
-        server = make(name, self._folder / name)
+        server = make(name, self.folder / name)
         try:
             server.start()
         except Unavailable as error:
@@ -80,9 +80,11 @@ class Pool:
 @pytest.fixture(scope="session")
 def service_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     """The servers of this run; tests ask for one by the fixtures below."""
-    pool = Pool(tmp_path_factory.mktemp("services"))
+    folder = quick_folder(f"run-{os.getpid()}", tmp_path_factory.mktemp("services"))
+    pool = Pool(folder)
     yield pool
     pool.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +125,7 @@ def toxiproxy(service_pool: Pool) -> ToxiproxyServer:
 
 
 @pytest.fixture
-def start_elasticsearch(tmp_path: Path) -> Iterator[Callable[..., ElasticsearchServer]]:
+def start_elasticsearch(service_pool: Pool) -> Iterator[Callable[..., ElasticsearchServer]]:
     """Start a server for this test alone, to kill, restart or misconfigure: `start_elasticsearch(**{"http.max_content_length": "1mb"})`.
 
     Takes `version`, `secure` and `heap` of ElasticsearchServer; everything else is a setting of elasticsearch.yml.
@@ -131,7 +133,7 @@ def start_elasticsearch(tmp_path: Path) -> Iterator[Callable[..., ElasticsearchS
     servers: list[ElasticsearchServer] = []
 
     def start(version: str = VERSIONS[0], secure: bool = False, heap: str = "512m", **settings: Any) -> ElasticsearchServer:
-        server = ElasticsearchServer(tmp_path / f"elasticsearch-{len(servers)}", version=version, secure=secure, heap=heap,
+        server = ElasticsearchServer(service_pool.folder / f"own-{uuid.uuid4().hex[:8]}", version=version, secure=secure, heap=heap,
                                      settings=settings)
         servers.append(server)
         try:

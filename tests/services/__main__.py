@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-from services.servers import NAMES, SHARED, ElasticsearchServer, S3Server, Server, StartFailed, Unavailable, make, running
+from services.servers import NAMES, SHARED, ElasticsearchServer, S3Server, Server, StartFailed, Unavailable, make, running, shared_folder
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def found_or_started(name: str) -> Server | Unavailable | StartFailed:
     found = running(name)
     if found:
         return found
-    server = make(name, SHARED / name)
+    server = make(name, shared_folder() / name)
     server.remove()
     try:
         server.start()
@@ -84,8 +84,9 @@ def line(result: Server | Unavailable | StartFailed) -> str:
 def stop() -> int:
     """End every server and delete what it kept, also one whose start was broken off."""
     for name in NAMES:
-        make(name, SHARED / name).remove()
-    shutil.rmtree(SHARED)
+        make(name, shared_folder() / name).remove()
+    shutil.rmtree(shared_folder(), ignore_errors=True)
+    shutil.rmtree(SHARED, ignore_errors=True)
     return 0
 
 
