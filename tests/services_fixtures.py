@@ -1,7 +1,8 @@
-"""Fixtures for tests against real servers: those of `make services`, else started when a test asks for the first time.
+"""Fixtures for tests against real servers: those that `make services` started.
 
-A server that this machine cannot have skips the test and says why; with PINCHPOINT_REQUIRE_SERVICES=1 it fails it. Servers are shared by
-all tests of a run and keep what was written: give each test names of its own (`logs-pinchpoint.test_<uuid>-default`).
+Where they were not started the test is skipped and says so, since they take minutes. With PINCHPOINT_REQUIRE_SERVICES=1 a server that does
+not run is started, and one that this machine cannot have fails the test. Servers are shared by all tests of a run and keep what was
+written: give each test names of its own (`logs-pinchpoint.test_<uuid>-default`).
 """
 
 import os
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 
 import pytest
 from opensearch_like import OpenSearchLike
-from services.servers import ElasticsearchServer, S3Server, Server, ToxiproxyServer, Unavailable, make, quick_folder, running
+from services.servers import ElasticsearchServer, S3Server, Server, ToxiproxyServer, Unavailable, addresses, make, quick_folder, running
 
 # read once: the tests' own environment has no variable of ours
 REQUIRED = os.environ.get("PINCHPOINT_REQUIRE_SERVICES") == "1"
@@ -42,6 +43,9 @@ def unavailable(what: str, reason: object) -> NoReturn:
     pytest.skip(f"no {what}: {reason}")
 
 
+NOT_STARTED = Unavailable("it was not started. Start what the tests talk to with: make services")
+
+
 class Pool:
     """Servers by name: found running or started once, and ended with the run when started here."""
 
@@ -63,6 +67,8 @@ class Pool:
         return server
 
     def _start(self, name: str) -> Server | Unavailable:
+        if not REQUIRED:
+            return NOT_STARTED
         server = make(name, self.folder / name)
         try:
             server.start()
@@ -131,6 +137,8 @@ def start_elasticsearch(service_pool: Pool) -> Iterator[Callable[..., Elasticsea
     Takes `version`, `secure` and `heap` of ElasticsearchServer; everything else is a setting of elasticsearch.yml.
     """
     servers: list[ElasticsearchServer] = []
+    if not REQUIRED and not addresses():
+        unavailable("Elasticsearch", NOT_STARTED)
 
     def start(version: str = VERSIONS[0], secure: bool = False, heap: str = "512m", **settings: Any) -> ElasticsearchServer:
         server = ElasticsearchServer(service_pool.folder / f"own-{uuid.uuid4().hex[:8]}", version=version, secure=secure, heap=heap,
