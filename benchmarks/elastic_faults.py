@@ -168,7 +168,7 @@ ROWS = (
     Row("kill", "`kill -9` in mid-bulk and restart, twice", during=kill, sign=("unanswered", "unavailable")),
     Row("queue", "write queue of one: 429", settings=(("node.processors", 1), ("thread_pool.write.queue_size", 1)),
         sign=("busy_items", "busy")),
-    Row("pressure", "indexing pressure of 2 MB: 429 as a whole", settings=(("indexing_pressure.memory.limit", "2mb"),),
+    Row("pressure", "indexing pressure of 4 MB: 429 as a whole", settings=(("indexing_pressure.memory.limit", "4mb"),),
         sign=("busy", "busy_items")),
     Row("size", "requests over 256 KB: 413", settings=(("http.max_content_length", "256kb"),), sign=("too_large",)),
     Row("mapping", "mapping errors, failure store on", unfit=True, sign=("failure_store",)),

@@ -71,8 +71,8 @@ BROKEN = {
     "index of another mapping": (("DELETE-AND-PUT", "/pinchpoint-label-{ns}", {"mappings": {"properties": {"label": {"type": "long"}}}}),
                                  ("streams and indices", "warning", "needs a reindex")),
     "disks filling": (("PUT", "/_cluster/settings", {"persistent": {
-        "cluster.routing.allocation.disk.threshold_enabled": True, "cluster.routing.allocation.disk.watermark.low": "1%",
-        "cluster.routing.allocation.disk.watermark.high": "2%", "cluster.routing.allocation.disk.watermark.flood_stage": "100%"}}),
+        "cluster.routing.allocation.disk.threshold_enabled": True, "cluster.routing.allocation.disk.watermark.low": "999tb",
+        "cluster.routing.allocation.disk.watermark.high": "999tb", "cluster.routing.allocation.disk.watermark.flood_stage": "1b"}}),
         ("disks", "warning", "above the high watermark")),
 }
 _UNBLOCK = {f"index.blocks.{name}": None for name in ("write", "read_only_allow_delete")}
