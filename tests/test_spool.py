@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -339,3 +340,34 @@ def test_a_kill_loses_nothing_that_was_pushed(tmp_path):
 
     assert [f"m-{number:09d}" for number in range(len(found))] == found
     assert len(found) >= max(pushed, 300)
+
+
+def test_a_day_with_a_dead_output(tmp_path):
+    """24 hours of readings for an output that takes nothing: memory stays flat, what is dropped is counted, the newest survives.
+
+    When the output returns it reads everything that is left, in order; the output that lived has lost nothing.
+    """
+    clock = HeldClock()
+    spool = opened(tmp_path, 4 * MB, clock=clock)
+    dead, alive = spool.input(tmp_path / "dead"), spool.input(tmp_path / "alive")
+    pushed = read = 0
+    tracemalloc.start()
+    memory = []
+    for minute in range(24 * 60):
+        spool.push([item(pushed + place, 300) for place in range(60)])
+        pushed += 60
+        while batch := alive.take(MB):
+            read += len(batch.items)
+            alive.settled(batch.token)
+        clock.advance(60)
+        if minute % 60 == 59:
+            memory.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    left = rest_of(dead)
+
+    assert read == pushed == 24 * 60 * 60
+    assert left == [f"m-{number:06d}" for number in range(pushed - len(left), pushed)]
+    assert dead.counters()["dropped_items"] == pushed - len(left)
+    assert alive.counters()["dropped_items"] == 0
+    assert sum(path.stat().st_size for path in (tmp_path / "spool").iterdir()) <= 4 * MB
+    assert max(memory[1:]) < memory[0] + 64 * 1024
