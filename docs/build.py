@@ -5,6 +5,7 @@ python docs/build.py --check  changes nothing and fails when a page is not what 
 """
 
 import dataclasses
+import itertools
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -164,12 +165,54 @@ def _sentence(text: str) -> str:
     return text if text.endswith(".") else text + "."
 
 
+def mappings_page() -> str:
+    """Every entry by which documents of other shippers become records, in the order in which they are tried."""
+    folder = ROOT / "pinchpoint" / "store" / "es" / "mappings_of_others"
+    parts = ["# Documents of others",
+             "What `--index` understands, in the order in which it is tried. "
+             "[How to add to it](../elasticsearch-others.md#your-own-mapping)."]
+    for path in sorted(folder.glob("*.toml")):
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+        comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+        parts += [f"## {path.stem.lstrip('0123456789_')}", " ".join(line.removeprefix("#").strip() for line in comment)]
+        if "fields" in document:
+            parts.append(_table(("ours", "theirs"), [(f"`{name}`", _theirs(value)) for name, value in document["fields"].items()]))
+        for entry in document.get("entry", ()):
+            parts += _mapping(entry)
+    return _page(parts, "pinchpoint/store/es/mappings_of_others")
+
+
+def _mapping(entry: Mapping[str, Any]) -> list[str]:
+    when, entity = entry["when"], entry.get("entity")
+    exists = when.get("exists", [])
+    conditions = [f"`{field}` is there" for field in ([exists] if isinstance(exists, str) else exists)]
+    conditions += [f"`{field}` is {_theirs(value)}" for field, value in when.get("equals", {}).items()]
+    about = f" of a {entity['kind']}, {_theirs(entity['id'])}," if entity else ""
+    parts = [f"### {entry['name']}", f"{'An' if entry['kind'] == 'event' else 'A'} {entry['kind']}{about} when {' and '.join(conditions)}."]
+    rows = [(f"`{name}`", _theirs(value)) for name, value in entry.get("fields", {}).items()]
+    rows += [(f"`{name}`", f"always {value}") for name, value in entry.get("constants", {}).items()]
+    rows += [(f"metric `{name}`", _theirs(value)) for name, value in entry.get("metrics", {}).items()]
+    rows += [("other metrics", f"each number in `{entry['metrics_from']}`")] if "metrics_from" in entry else []
+    return [*parts, _table(("ours", "theirs"), rows)] if rows else parts
+
+
+def _theirs(value: Any) -> str:
+    """Where a value is looked for, in words."""
+    if isinstance(value, Mapping):
+        scale = f" × {value['scale']:g}" if "scale" in value else ""
+        where = " + ".join(f"`{name}`" for name in value["sum"]) if "sum" in value else _theirs(value["field"])
+        return where + scale
+    return f"`{value}`" if isinstance(value, str) else ", ".join(f"`{name}`" for name in value)
+
+
 PAGES = {
     "fields.md": fields_page,
     "metrics.md": metrics_page,
     "commands.md": commands_page,
     "causes.md": causes_page,
     "settings.md": settings_page,
+    "mappings.md": mappings_page,
 }
 
 

@@ -16,7 +16,8 @@
     ├── IncidentNotFound       no incident has this id
     └── UsageError             exit status 2: what the user typed or configured cannot be meant
         ├── ConfigError        pinchpoint.toml holds an unknown key or a bad value
-        └── CauseFileError     a cause file breaks the rules of the catalogue
+        ├── CauseFileError     a cause file breaks the rules of the catalogue
+        └── MappingFileError   a file that says what documents of others mean breaks its rules
 
 Each message says what happened, where, and the next step. Only the command line turns errors into exit statuses.
 """
@@ -104,3 +105,7 @@ class ConfigError(UsageError):
 
 class CauseFileError(UsageError):
     """A cause file breaks the rules of the catalogue."""
+
+
+class MappingFileError(UsageError):
+    """A file that says what documents of others mean breaks its rules."""

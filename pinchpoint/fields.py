@@ -378,3 +378,7 @@ _METRICS = (
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
+
+#: Behind the name of a counter: a gauge of what the counter rises by in a second, as others work it out before they ship it.
+#: `system.cpu.busy_s.rate` is the number of processors in use.
+RATE = ".rate"

@@ -51,7 +51,7 @@ def config_option(command: Command) -> Command:
 def store_option(command: Command) -> Command:
     """Add `--store URL`; the command gets `store`, a URL for `pinchpoint.store.open_store`."""
     return click.option("--store", metavar="URL", envvar="PINCHPOINT_STORE", callback=_store_url,
-                        help="Where the records are: a folder, s3://… or memory:.  "
+                        help="Where the records are: a folder, s3://…, https://… (Elasticsearch) or memory:.  "
                              "[default: $PINCHPOINT_STORE, the settings file, then a folder of the user]")(command)
 
 

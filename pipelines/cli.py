@@ -1,5 +1,6 @@
 """The command `analyze`."""
 
+import dataclasses
 from typing import Any
 
 import click
@@ -34,8 +35,13 @@ class Span(click.ParamType[float]):
 @click.option("--every", type=Span(), metavar="SPAN", help="Analyse again and again, with this long from start to start.")
 @click.option("--runner", type=click.Choice(["direct", "prism", "flink", "spark", "dataflow"]), default="direct", show_default=True,
               help="Where the Beam job runs.")
+@click.option("--index", "indices", multiple=True, metavar="PATTERN", help="Also read what others shipped into the Elasticsearch of "
+              "--store, such as 'metricbeat-*'; may be repeated.")
+@click.option("--mapping", type=click.Path(exists=True, dir_okay=False, resolve_path=True), metavar="FILE",
+              help="What documents of others mean, beside what pinchpoint knows of them.")
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[BEAM OPTIONS]")
-def analyze(config: Config, store: str, since: float | None, every: float | None, runner: str, beam_options: tuple[str, ...]) -> None:
+def analyze(config: Config, store: str, since: float | None, every: float | None, runner: str, indices: tuple[str, ...],
+            mapping: str | None, beam_options: tuple[str, ...]) -> None:
     """Find slowdowns and their causes in the records of a store.
 
     Reads what is new since the last analysis, reduces it to features, explains the runs it concerns and keeps the incidents in
@@ -45,7 +51,13 @@ def analyze(config: Config, store: str, since: float | None, every: float | None
     Example: what came in during the last day, then every minute what is new
       pinchpoint analyze --since 1d
       pinchpoint analyze --every 1m
+
+    \b
+    Example: what Filebeat and Metricbeat shipped into a cluster
+      pinchpoint analyze --index 'filebeat-*' --index 'metricbeat-*' \\
+        --store https://es:9200
     """
+    store = _with_others(store, indices, mapping)
     clock = SYSTEM_CLOCK
     due = clock.monotonic_s()
     while True:
@@ -55,6 +67,20 @@ def analyze(config: Config, store: str, since: float | None, every: float | None
         since = None
         due += every
         clock.sleep(due - clock.monotonic_s())
+
+
+def _with_others(store_url: str, indices: tuple[str, ...], mapping: str | None) -> str:
+    """The URL of a store that also holds what others shipped into it."""
+    if not indices and mapping is None:
+        return store_url
+    from pinchpoint.errors import UsageError
+    from pinchpoint.store.es.address import Address
+
+    if not store_url.startswith(("http://", "https://")):
+        raise UsageError(f"--index and --mapping are for what lies in Elasticsearch, and the store is {store_url}: "
+                         "name the server with --store https://…:9200")
+    address = Address.parse(store_url)
+    return str(Address.parse(str(dataclasses.replace(address, indices=(*address.indices, *indices), mapping=mapping or address.mapping))))
 
 
 def _once(config: Config, store_url: str, since: float | None, runner: str, beam_options: tuple[str, ...]) -> None:
@@ -88,6 +114,8 @@ def _once(config: Config, store_url: str, since: float | None, runner: str, beam
             for kind, days in config.retention.days.items():
                 # ages count from the newest record: looking at an old lake must not empty it
                 store.retain(kind, min(reached, now) - round(days * 86400 * NS))
+    for aside in store.set_aside():
+        click.echo(f"Set aside: {aside.path}: {aside.reason}" + (f" ({aside.records:,} records)" if aside.records else ""), err=True)
     if reached is None:
         click.echo(f"Nothing to analyse in {store_url}" + (f" since {format_time(start)}." if start is not None else "."), err=True)
         return
@@ -96,5 +124,3 @@ def _once(config: Config, store_url: str, since: float | None, runner: str, beam
     click.echo(f"Analysed {records:,} records up to {format_time(min(reached, now))}: "
                f"{len(found)} incident{'s' if len(found) != 1 else ''}."
                + (" See them with: pinchpoint incidents" if found else ""), err=True)
-    for aside in store.set_aside():
-        click.echo(f"Set aside: {aside.path}: {aside.reason}", err=True)

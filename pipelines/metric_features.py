@@ -20,7 +20,8 @@ def metric_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
     """Features of each entity from the metric records of one slice: gauges as mean, counters as rate per second.
 
     A rate needs two readings of the entity inside the slice; a counter that goes back was reset, and that difference is left
-    out. Metrics that `fields.METRICS` does not know are taken as gauges.
+    out. Metrics that `fields.METRICS` does not know are taken as gauges. A gauge that is a counter's rate already (`fields.RATE`)
+    stands where the counter itself was not read.
 
     Args:
         table: metric records with at least `COLUMNS`.
@@ -53,6 +54,10 @@ def metric_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
         else:
             count = np.bincount(rows[mine], minlength=size)
             features[name] = np.divide(groups.total(value[mine], rows[mine], size), count, out=np.full(size, np.nan), where=count > 0)
+    for name in [name for name in features if _is_rate(name)]:
+        rate, counted = features.pop(name), name.removesuffix(fields.RATE)
+        own = features.get(counted, np.full(size, np.nan))
+        features[counted] = np.where(np.isnan(own), rate, own)
     source = first[entity_w]
     taken = {name: table.column(name).take(pa.array(source)) for name in COLUMNS if name not in ("@timestamp", "metrics")}
     return records.batch("feature", {
@@ -63,6 +68,11 @@ def metric_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
         **{name: taken[name] for name in ("run.id", "run.workload", "entity.kind", "entity.id", "host.name", "rank")},
         "labels": _labels(taken),
     })
+
+
+def _is_rate(name: str) -> bool:
+    metric = fields.METRICS.get(name.removesuffix(fields.RATE)) if name.endswith(fields.RATE) else None
+    return metric is not None and metric.kind == "counter"
 
 
 def _entities(table: pa.Table) -> tuple[Integers, list[str], Integers]:

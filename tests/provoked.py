@@ -1,6 +1,7 @@
 """A store with what an analysis made of a slow run, for tests of what is done to stores."""
 
 import json
+from typing import Any
 
 import numpy as np
 from click.testing import CliRunner
@@ -40,6 +41,12 @@ def everything(url: str) -> str:
     store = open_store(url)
     found = {"incidents": store.query_incidents(IncidentFilter()), "watermark": store.watermark("analyze")}
     for kind in fields.DERIVED:
-        rows = [row for split in store.splits(kind) for batch in store.read(split) for row in batch.to_pylist()]
+        rows = [_plain(row) for split in store.splits(kind) for batch in store.read(split) for row in batch.to_pylist()]
         found[kind] = sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
     return json.dumps(found, indent=1)
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A record with its maps as mappings, which have no order."""
+    return {name: dict(value) if isinstance(value, list) and value and isinstance(value[0], tuple) else value
+            for name, value in row.items()}

@@ -24,7 +24,7 @@ def test_an_error_survives_pickling(error):
 
 def test_the_drawn_tree_is_the_tree():
     """Every error stands in the docstring, in the order of the tree."""
-    drawn = re.findall(r"[─ ] ?([A-Z]\w+(?:Error|Format|NotFound)) ", errors.__doc__ or "")
+    drawn = re.findall(r"[─ ] ?([A-Z]\w+(?:Error|Format|NotFound|Unreachable|Refused|Timeout)) ", errors.__doc__ or "")
     assert drawn == [error.__name__ for error in tree(errors.PinchpointError)]
 
 

@@ -300,21 +300,22 @@ def test_what_the_users_own_templates_map_is_left_alone(door, installed, namespa
 def test_readings_are_kept_apart_in_time_series_mode(start_elasticsearch, namespace, version):
     """Two that differ in a dimension or in a nanosecond are two, the same twice is one, and they come back as they were written."""
     door = Door(start_elasticsearch(version=version).url, Access())
-    stream = f"metrics-pinchpoint.metric-{namespace}"
     assert templates.abilities(door) == templates.Abilities(time_series=False, failure_store=True)
-    templates.install(door, namespace, DAYS)
-    write(door, stream, {"@timestamp": NOW, "run.id": "r"})
+    templates.install(door, "before", DAYS)
+    write(door, "metrics-pinchpoint.metric-before", {"@timestamp": NOW, "run.id": "r"})
     # a full server fills in the times of each index by itself
     routing = templates.component_templates(DAYS, ABLE)["pinchpoint.metric@mappings"]["template"]["settings"]["index.routing_path"]
     door.call("PUT", "/_component_template/pinchpoint.metric@custom", {"template": {"settings": {
         "index.mode": "time_series", "index.routing_path": routing,
         "index.time_series.start_time": "2020-01-01T00:00:00Z", "index.time_series.end_time": "2100-01-01T00:00:00Z"}}})
     assert templates.abilities(door) == templates.Abilities(time_series=True, failure_store=True)
-    said = [str(step) for step in templates.install(door, namespace, DAYS)]
-    assert f"stream {stream}: needs a rollover into time-series mode: POST /{stream}/_rollover" in said
-    door.call("POST", f"/{stream}/_rollover")
-    assert templates.drift(door, namespace, DAYS) == []
+    said = [str(step) for step in templates.install(door, "before", DAYS)]
+    assert [line for line in said if line.startswith("stream")] == [
+        "stream metrics-pinchpoint.metric-before: needs a rollover into time-series mode: POST /metrics-pinchpoint.metric-before/_rollover"]
+    door.call("POST", "/metrics-pinchpoint.metric-before/_rollover")
+    assert templates.drift(door, "before", DAYS) == []
 
+    stream = f"metrics-pinchpoint.metric-{namespace}"
     whole = document("metric")
     others = [{**whole, name: 3 if isinstance(whole[name], int) else "another"} for name in mappings.DIMENSIONS]
     absent = [{name: value for name, value in whole.items() if name != left_out} for left_out in mappings.DIMENSIONS]

@@ -25,6 +25,15 @@ def test_a_gauge_is_averaged_and_a_counter_becomes_a_rate():
     assert found["a", 0] == {"system.load.1m": 2.0, "system.cpu.busy_s": 1.5}
 
 
+def test_a_rate_that_others_worked_out_stands_for_the_counter():
+    """As long as the counter itself was not read; a name that only looks like one stays as it is."""
+    found = features([(0, "a", {"system.cpu.busy_s.rate": 3.0, "queue.rate": 7.0}), (5, "a", {"system.cpu.busy_s.rate": 5.0}),
+                      (0, "b", {"disk.reads": 0.0, "disk.reads.rate": 9.0}), (5, "b", {"disk.reads": 10.0})])
+
+    assert found["a", 0] == {"system.cpu.busy_s": 4.0, "queue.rate": 7.0}
+    assert found["b", 0] == {"disk.reads": 2.0}
+
+
 def test_the_difference_to_the_window_before_counts():
     """One reading a window is enough for a rate."""
     found = features([(5, "a", {"system.cpu.busy_s": 10.0}), (15, "a", {"system.cpu.busy_s": 30.0})])

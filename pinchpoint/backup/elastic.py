@@ -77,6 +77,8 @@ def existing(door: Door, namespace: str) -> list[str]:
 
 def count(door: Door, indices: list[str]) -> dict[str, int]:
     """Number of documents of each index."""
+    if not indices:
+        return {}
     door.call("POST", f"/{','.join(indices)}/_refresh")
     return {index: int(door.call("GET", f"/{index}/_count")["count"]) for index in indices}
 

@@ -13,8 +13,8 @@ from pinchpoint.store.es import names
 from pinchpoint.store.es.door import Door
 
 _EVERY_S = 0.3
-#: A shard that cannot be restored is tried a few times within seconds.
-_STUCK_ROUNDS = 40
+#: Rounds in which nothing moves. Lost shards are red and are tried again within seconds; others may wait for room on a node.
+_PATIENCE = 400
 _NO_SUCH = (404,)
 #: What a server tells of a template and takes back; newer ones tell more.
 _TEMPLATE = ("template", "version", "_meta", "deprecated", "index_patterns", "composed_of", "priority", "data_stream",
@@ -28,8 +28,8 @@ class Plan:
     snapshot: Snapshot
     indices: list[str]
     """What is restored, under the same names."""
-    occupied: dict[str, int]
-    """Number of documents of those that are there and hold any."""
+    occupied: dict[str, int | None]
+    """Number of documents of those that are there and hold any; None where that cannot be read."""
     there: list[str]
     """All of those that are there."""
 
@@ -68,14 +68,25 @@ def plan(repository: Repository, namespace: str, snapshot: Snapshot) -> Plan:
     indices = [index for index in ours if index in snapshot.indices]
     need(door, "restore", ["manage"], {index: ["manage", "read"] for index in [*indices, f"{ABOUT}-{namespace}"]})
     there = [index for index in existing(door, namespace) if index in indices]
-    counts = count(door, there) if there else {}
-    return Plan(snapshot, indices, {index: number for index, number in counts.items() if number}, there)
+    lost = _lost(door, there)
+    counts = count(door, [index for index in there if index not in lost])
+    occupied: dict[str, int | None] = {index: number for index, number in counts.items() if number}
+    return Plan(snapshot, indices, occupied | dict.fromkeys(lost), there)
+
+
+def _lost(door: Door, indices: list[str]) -> list[str]:
+    """Those of some indices that cannot be read, such as after a restore of which a part was damaged; asking them takes a minute."""
+    if not indices:
+        return []
+    health = door.call("GET", f"/_cluster/health/{','.join(indices)}", expect=(404, 408), level="indices", timeout="0s")
+    return [name for name, one in health.get("indices", {}).items() if one["active_primary_shards"] < one["number_of_shards"]]
 
 
 def refuse(todo: Plan, door: Door, replace: bool) -> None:
     """Raises: StoreError when a server holds results that nobody gave up."""
     if todo.occupied and not replace:
-        said = ", ".join(f"{index} ({number:,})" for index, number in list(todo.occupied.items())[:3])
+        said = ", ".join(f"{index} ({'cannot be read' if number is None else f'{number:,}'})"
+                         for index, number in list(todo.occupied.items())[:3])
         raise StoreError(f"{door.server} holds documents in {len(todo.occupied)} of the indices to restore: {said}. "
                          "Restore into another server, or give them up: --replace")
 
@@ -85,7 +96,7 @@ def restore(repository: Repository, namespace: str, todo: Plan, clock: Clock, ad
 
     Raises: StoreError when a part cannot be read from the repository, or holds another number of documents than when it was saved.
     """
-    door, about = repository.door, _about(repository, namespace, todo.snapshot)
+    door, about = repository.door, _about(repository, namespace, todo.snapshot, clock)
     templates = list(_put_templates(door, about))
     if todo.there:
         door.call("DELETE", "/" + ",".join(todo.there), expect=_NO_SUCH)
@@ -100,14 +111,14 @@ def restore(repository: Repository, namespace: str, todo: Plan, clock: Clock, ad
     return Restored(counts, templates, settings.encode() if isinstance(settings, str) else None)
 
 
-def _about(repository: Repository, namespace: str, snapshot: Snapshot) -> dict[str, Any]:
+def _about(repository: Repository, namespace: str, snapshot: Snapshot, clock: Clock) -> dict[str, Any]:
     """What the backup says besides its documents."""
     door, index = repository.door, f"{ABOUT}-{namespace}"
     if index not in snapshot.indices:
         return {}
     door.call("DELETE", f"/{index}", expect=_NO_SUCH)
     try:
-        door.call("POST", repository.request(snapshot.name, "/_restore"), _body([index]), wait_for_completion="true")
+        _restore(repository, snapshot, [index], clock, lambda by: None)
         return dict(door.call("GET", f"/{index}/_doc/{DOCUMENT}")["_source"])
     finally:
         door.call("DELETE", f"/{index}", expect=_NO_SUCH)
@@ -125,20 +136,23 @@ def _put_templates(door: Door, about: Mapping[str, Any]) -> Iterator[str]:
 
 def _restore(repository: Repository, snapshot: Snapshot, indices: list[str], clock: Clock, advance: Advance) -> None:
     door = repository.door
-    door.call("POST", repository.request(snapshot.name, "/_restore"), _body(indices), wait_for_completion="false")
-    done = stuck = 0
-    while stuck < _STUCK_ROUNDS:
-        health = door.call("GET", f"/_cluster/health/{','.join(indices)}", expect=(404, 408), timeout="0s")
-        advance(int(health.get("active_primary_shards", 0)) - done)
-        done = int(health.get("active_primary_shards", done))
-        if health.get("status") in ("green", "yellow"):
+    door.call("POST", repository.request(snapshot.name, "/_restore"), {
+        "indices": ",".join(indices), "include_global_state": False, "include_aliases": False, "feature_states": ["none"],
+    }, wait_for_completion="false")
+    done = patience = 0
+    while patience < _PATIENCE:
+        health = door.call("GET", f"/_cluster/health/{','.join(indices)}", expect=(404, 408), level="indices", timeout="0s")
+        shards = [(one["active_primary_shards"], one["number_of_shards"]) for one in health.get("indices", {}).values()]
+        active = sum(found for found, _ in shards)
+        # not by its colour: a shard that still waits to be restored is yellow
+        if len(shards) == len(indices) and active == sum(wanted for _, wanted in shards):
+            advance(active - done)
             return
-        stuck = 0 if health.get("initializing_shards") else stuck + 1
+        progressed = active > done or health.get("initializing_shards")
+        patience = 0 if progressed else patience + (_PATIENCE // 40 if health.get("status") == "red" else 1)
+        advance(active - done)
+        done = active
         clock.sleep(_EVERY_S)
     raise StoreError(f"{door.server} cannot read all of snapshot {snapshot.name} in repository {repository.name}: files of it are damaged "
                      "or missing. Choose another with --backup NAME and --replace: pinchpoint backup --list; why: GET "
                      "_cluster/allocation/explain")
-
-
-def _body(indices: list[str]) -> dict[str, Any]:
-    return {"indices": ",".join(indices), "include_global_state": False, "include_aliases": False, "feature_states": ["none"]}

@@ -4,23 +4,27 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pinchpoint import config, fields
 from pinchpoint import records as shapes
-from pinchpoint.clock import SYSTEM_CLOCK, Clock
+from pinchpoint.clock import NS, SYSTEM_CLOCK, Clock
 from pinchpoint.errors import StoreRefused
 from pinchpoint.store.base import IncidentFilter, SetAside, Split
 from pinchpoint.store.es import names
 from pinchpoint.store.es.address import Access, Address
+from pinchpoint.store.es.counting import MS
 from pinchpoint.store.es.deleting import delete
 from pinchpoint.store.es.documents import time_texts
 from pinchpoint.store.es.door import Door
+from pinchpoint.store.es.foreign import ForeignReader
 from pinchpoint.store.es.kept import Kept
 from pinchpoint.store.es.reading import Reader
 from pinchpoint.store.es.writing import Writer
 from pinchpoint.store.incoming import prepare
 from pinchpoint.store.names import HOUR_NS, check_segment
+from pinchpoint.store.slices import cut
 
 
 class ElasticStore:
@@ -31,13 +35,14 @@ class ElasticStore:
     """
 
     def __init__(self, url: str, *, door: Door | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
-        """url: `https://host:9200?namespace=…`; door: how to get there, None for what the settings and the environment say."""
+        """url: `https://host:9200?namespace=…&index=…`; door: how to get there, None for what the settings and the environment say."""
         self._address = Address.parse(url)
         self.url = str(self._address)
         self._clock = clock
         self.door = door or _door(self._address.server, Access.read(config.load().elasticsearch))
         self._writer = Writer(self.door, self._address.namespace, clock)
         self._reader = Reader(self.door, self._address.namespace, clock)
+        self._foreign = ForeignReader(self.door, self._address, clock) if self._address.indices else None
         self._kept = Kept(self.door, self._writer, self._address.namespace)
 
     def append(self, kind: str, batch: pa.RecordBatch, segment_id: str) -> None:
@@ -51,17 +56,27 @@ class ElasticStore:
     def splits(self, kind: str, start: int | None = None, end: int | None = None, *, align_s: float = 300.0,
                records: int = 1_000_000) -> list[Split]:
         shapes.schema(kind)  # refuses an unknown kind
-        return self._reader.splits(kind, start, end, align_s, records)
+        # cut refuses an align that is no length; buckets are as long as slices are aligned, if milliseconds can say that
+        align_ns = round(align_s * NS)
+        bucket_ns = align_ns if align_ns > 0 and align_ns % MS == 0 else MS
+        found = [reader.count(kind, start, end, bucket_ns) for reader in self._readers(kind)]
+        buckets, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return cut(kind, buckets, counts, bucket_ns, start=start, end=end, align_s=align_s, records=records)
 
     def read(self, split: Split, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         wanted = shapes.schema(split.kind, columns)
-        for batch in self._reader.read(split, wanted.names).to_batches():
-            yield pa.RecordBatch.from_arrays(batch.columns, schema=wanted)
+        for reader in self._readers(split.kind):
+            for batch in reader.read(split, wanted.names).to_batches():
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=wanted)
+
+    def _readers(self, kind: str) -> list[Reader | ForeignReader]:
+        """Who reads records of a kind: our own, and those that others shipped where the URL names their indices."""
+        return [self._reader, *([] if self._foreign is None or kind in fields.DERIVED else [self._foreign])]
 
     def set_aside(self) -> list[SetAside]:
         dead = self._writer.dead_letters
         found = [SetAside(str(dead.path), "rejected by Elasticsearch; the reason stands beside each document", dead.count())]
-        return [one for one in found if one.records] + self._reader.set_aside()
+        return [one for one in found if one.records] + self._reader.set_aside() + (self._foreign.set_aside() if self._foreign else [])
 
     def put_incident(self, incident: dict[str, Any]) -> None:
         self._kept.put_incident(incident)

@@ -13,6 +13,8 @@ from pinchpoint.store.es.names import DEFAULT_NAMESPACE, check_namespace
 
 _PARTS = ("namespace", "index", "mapping")
 PREFIX = "PINCHPOINT_ES_"
+#: Elasticsearch takes more than this; nothing of it can lead out of the path of a request.
+_PATTERN = re.compile(r"-?[^\s/\\?\"<>|#,%&_+-][^\s/\\?\"<>|#,%&]*")
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
@@ -54,11 +56,17 @@ class Address:
             if name not in _PARTS:
                 raise UsageError(f"the store URL says {name!r}: expected {', '.join(_PARTS)}. "
                                  "How to connect stands in the settings file under [elasticsearch]")
+        indices = tuple(pattern for text in given.get("index", []) for pattern in text.split(",") if pattern)
+        for pattern in indices:
+            if not _PATTERN.fullmatch(pattern):
+                raise UsageError(f"index pattern {pattern!r}: expected the name of an index, data stream or alias, * in it for anything")
+        mapping = given.get("mapping", [None])[-1]
+        if mapping and not indices:
+            raise UsageError("a mapping says what documents of others mean: name where they lie too, such as index=filebeat-*")
         shown = f"[{host}]" if ":" in host else host
         return cls(f"{parts.scheme}://{shown}:{port or (443 if parts.scheme == 'https' else 9200)}{parts.path.rstrip('/')}",
                    check_namespace(given.get("namespace", [DEFAULT_NAMESPACE])[-1]),
-                   tuple(pattern for text in given.get("index", []) for pattern in text.split(",") if pattern),
-                   given.get("mapping", [None])[-1])
+                   indices, mapping)
 
     def __str__(self) -> str:
         """The URL, whole again."""

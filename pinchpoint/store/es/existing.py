@@ -86,8 +86,10 @@ def _options(door: Door, stream: str, template: Body) -> Iterator[Step]:
         wanted = template.get("lifecycle")
         if wanted and one.get("lifecycle", {}).get("data_retention") != wanted["data_retention"]:
             yield Step("stream", stream, f"keep for {wanted['data_retention']}", "PUT", f"/_data_stream/{stream}/_lifecycle", wanted)
-        if "data_stream_options" in template and not one.get("failure_store", {}).get("enabled"):
-            yield Step("stream", stream, "keep failures", "PUT", f"/_data_stream/{stream}/_options", template["data_stream_options"])
+        options = template.get("data_stream_options")
+        if options and one.get("failure_store", {}).get("enabled", False) != options["failure_store"]["enabled"]:
+            change = "keep failures" if options["failure_store"]["enabled"] else "hand failures back"
+            yield Step("stream", stream, change, "PUT", f"/_data_stream/{stream}/_options", options)
 
 
 def _difference(wanted: Mapping[str, Any], installed: Mapping[str, Any],

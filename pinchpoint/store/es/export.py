@@ -103,10 +103,21 @@ def _once(door: Door, target: str, search: dict[str, Any], use: Callable[[Page],
         part = _NAMED if named else _WANTED
         body = {**search, "seq_no_primary_term": named, "size": PAGE, "pit": {"id": point, "keep_alive": _KEEP_ALIVE},
                 "sort": ["_shard_doc"], "track_total_hits": False}
-        with concurrent.futures.ThreadPoolExecutor(SLICES, "pinchpoint-export") as pool:
-            slices = [pool.submit(lambda number: [use(page) for page in _pages(door, body, number, part, clock)], number)
-                      for number in range(SLICES)]
+        with (concurrent.futures.ThreadPoolExecutor(SLICES, "pinchpoint-use") as users,
+              concurrent.futures.ThreadPoolExecutor(SLICES, "pinchpoint-fetch") as fetchers):
+            slices = [fetchers.submit(_use_each, users, use, _pages(door, body, number, part, clock)) for number in range(SLICES)]
             return [made for one in slices for made in one.result()]
+
+
+def _use_each(users: concurrent.futures.Executor, use: Callable[[Page], T], pages: Iterator[Page]) -> list[T]:
+    """What is made of each page; while one is used the next is fetched, and no more than these two are held."""
+    made: list[T] = []
+    using: concurrent.futures.Future[T] | None = None
+    for page in pages:
+        if using is not None:
+            made.append(using.result())
+        using = users.submit(use, page)
+    return made if using is None else [*made, using.result()]
 
 
 @contextlib.contextmanager

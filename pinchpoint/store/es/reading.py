@@ -1,7 +1,7 @@
 """Read records: where they lie in time, and a slice of them, each record once."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,13 @@ from pinchpoint.clock import Clock
 from pinchpoint.store.base import SetAside, Split
 from pinchpoint.store.es import names
 from pinchpoint.store.es.columns import decode
+from pinchpoint.store.es.counting import by_time
 from pinchpoint.store.es.deleting import refresh
 from pinchpoint.store.es.documents import SEGMENT, TIME_NS, time_texts
 from pinchpoint.store.es.door import Door
 from pinchpoint.store.es.export import Page, export
 from pinchpoint.store.incoming import times_of
 from pinchpoint.store.repeats import Integers, first_of_each
-from pinchpoint.store.slices import cut
-
-_MS = 1_000_000
-_MOST_BUCKETS = 10_000
 
 
 class Reader:
@@ -37,35 +34,19 @@ class Reader:
         own = names.stream(kind, self._namespace)
         return (own, f"{names.LATE_METRICS}-{self._namespace}") if kind == "metric" else (own,)
 
-    def splits(self, kind: str, start: int | None, end: int | None, align_s: float, most: int) -> list[Split]:
-        """As `Store.splits`."""
-        # cut refuses an align that is no length; buckets are as long as slices are aligned, if milliseconds can say that
-        align_ns = round(align_s * 1e9)
-        bucket_ns = align_ns if align_ns > 0 and align_ns % _MS == 0 else _MS
+    def count(self, kind: str, start: int | None, end: int | None, bucket_ns: int) -> tuple[Integers, Integers]:
+        """How many records lie in which buckets of time: the buckets' numbers since 1970, and the counts; repeated records count."""
         buckets, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for target in self.targets(kind):
             refresh(self._door, target)
-            for where, many in self._buckets(target, _between(kind, start, end), bucket_ns):
+            for where, many in by_time(self._door, target, _between(kind, start, end), "@timestamp", bucket_ns):
                 buckets.append(where)
                 counts.append(many)
             if start is None or start < 0:
                 early = self._early(target, kind, start, 0 if end is None else min(end, 0))
                 buckets.append(early // bucket_ns)
                 counts.append(np.ones(len(early), np.int64))
-        return cut(kind, np.concatenate(buckets), np.concatenate(counts), bucket_ns, start=start, end=end, align_s=align_s, records=most)
-
-    def _buckets(self, target: str, query: dict[str, Any], bucket_ns: int) -> Iterator[tuple[Integers, Integers]]:
-        sources = [{"bucket": {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{bucket_ns // _MS}ms"}}}]
-        composite: dict[str, Any] = {"size": _MOST_BUCKETS, "sources": sources}
-        body = {"size": 0, "track_total_hits": False, "query": query, "aggs": {"times": {"composite": composite}}}
-        while True:
-            answer = self._door.call("POST", f"/{target}/_search", body, expect=(404,), allow_partial_search_results="false")
-            found = answer.get("aggregations", {}).get("times", {})
-            yield (np.array([one["key"]["bucket"] * _MS // bucket_ns for one in found.get("buckets", ())], np.int64),
-                   np.array([one["doc_count"] for one in found.get("buckets", ())], np.int64))
-            if "after_key" not in found:
-                return
-            composite["after"] = found["after_key"]
+        return np.concatenate(buckets), np.concatenate(counts)
 
     def _early(self, target: str, kind: str, start: int | None, end: int) -> Integers:
         """Times (UTC ns) of the records from before 1970."""

@@ -78,8 +78,10 @@ def component_templates(retention_days: Mapping[str, float], able: Abilities) ->
     found[mappings_of(names.LATE_METRICS)] = found[mappings_of(names.STREAMS["metric"])]
     if able.time_series:
         metric = mappings_of(names.STREAMS["metric"])
-        # without a failure store: what this mode does not take must come back to the writer, who has another stream for it
-        found[metric] = {"mappings": found[metric]["mappings"], "lifecycle": found[metric]["lifecycle"], "settings": _TIME_SERIES}
+        found[metric] = {**found[metric], "settings": _TIME_SERIES}
+        if able.failure_store:
+            # what this mode does not take must come back to the writer, who has another stream for it
+            found[metric]["data_stream_options"] = {"failure_store": {"enabled": False}}
     found |= {mappings_of(name): {"mappings": mappings.of_kept(name)} for name in (names.LABELS, names.WATERMARKS, names.SEGMENTS)}
     return {name: {"template": template, "_meta": _META} for name, template in found.items()}
 
