@@ -5,6 +5,7 @@ import json
 import pytest
 from tailing import Agent, messages
 
+from shippers.items import LogItems
 from shippers.redact import redact
 from shippers.tail.enrichment import Enrichment
 from shippers.tail.lines import LineParser
@@ -26,9 +27,10 @@ def parse(*lines, path="/var/log/app.log", final=True, constants=None, **options
     parser = LineParser(Enrichment(Log("f" * 8, path, (1, 2)), files, constants or {}), files, redact)
     lines = [line if isinstance(line, bytes) else line.encode() for line in lines]
     starts = [sum(len(line) + 1 for line in lines[:number]) for number in range(len(lines))]
-    (offsets, documents), waiting = parser.parse(lines, starts, b"\n".join(lines) + b"\n", T, final=final)
+    (offsets, body), waiting = parser.parse(lines, starts, b"\n".join(lines) + b"\n", T, final=final)
     found = []
-    for offset, document in zip(offsets, documents, strict=True):
+    for offset, (_, id_, document) in zip(offsets, LogItems(body, len(offsets))._items, strict=True):
+        assert id_ == f"ffffffff-{offset:012x}"
         assert b"\n" not in document
         record = json.loads(document.decode("utf-8"), object_pairs_hook=strict, parse_constant=pytest.fail)
         assert record.pop("event.id") == f"ffffffff-{offset:012x}"

@@ -11,7 +11,7 @@ from pinchpoint.delivery.counters import MEANINGS, Count, Counters, Ledger
 from pinchpoint.delivery.dead_letter import DeadLetters
 from pinchpoint.errors import DeadLetterError, DeliveryRefused, StoreRefused, UsageError
 from pinchpoint.store.es.address import Access, Address
-from shippers.items import Item
+from shippers.items import Item, LogItems
 from shippers.outputs.base import Sleep
 from shippers.outputs.door import HttpDoor
 from shippers.outputs.streams import by_kind, late_metrics, stream_of
@@ -72,7 +72,7 @@ class ElasticOutput:
         return self._most_bytes
 
     def deliver(self, items: Sequence[Item]) -> None:
-        kinds = {item.kind for item in items}
+        kinds = {"log"} if isinstance(items, LogItems) else {item.kind for item in items}
         for kind, some in [(kinds.pop(), items)] if len(kinds) == 1 else by_kind(items):
             if kind == "metric":
                 self._deliver_metrics(some)
