@@ -20,8 +20,7 @@ class Taken(NamedTuple):
 
     body: bytes
     """The records as the body of a bulk."""
-    count: int
-    """Of records."""
+    records: int
     more: bool
     """Whether there is more to be read at once."""
 
@@ -83,7 +82,7 @@ class Intake:
         if one.parser.used_observed and mark is None:
             observed[one.log.id] = Observed(cursor.offset, one.cursor.offset, time, skipping)
         count = self._count
-        count["lines"] += len(framed.lines)
+        count["lines"] += len(framed.starts)
         count["bytes"] += consumed
         count["records"] += len(starts)
         count["lines_cut"] += framed.cut
@@ -96,11 +95,11 @@ class Intake:
         """The documents of a block, and how many of its bytes are done with them."""
         base = one.cursor.offset
         framed = frame(block, base, skipping=one.cursor.skipping, final=final, at_end=at_end)
-        documents, waiting = one.parser.parse(framed.lines, framed.starts, framed.text, time, final=final)
+        documents, waiting = one.parser.parse(framed, time, final=final)
         if not waiting:
             return framed, documents, framed.consumed
         consumed = framed.starts[-waiting] - base
-        return dataclasses.replace(framed, lines=framed.lines[:-waiting], skipping=False, partial=0), documents, consumed
+        return dataclasses.replace(framed, starts=framed.starts[:-waiting], skipping=False, partial=0), documents, consumed
 
     def _next_block(self, one: Followed, wanted: int, least: int) -> tuple[bytes, bytes]:
         """As much as is expected to fill a batch, but at least a line; see `Followed.read`."""

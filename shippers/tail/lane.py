@@ -88,7 +88,7 @@ class Tail:
                     self._registry_knows(one)
             left -= len(taken.body)
             bodies.append(taken.body)
-            count += taken.count
+            count += taken.records
             more |= taken.more
             due_s = self._next_due_s(one, now_s, one.cursor is not cursor)
             if due_s is not None:

@@ -10,9 +10,8 @@ import datetime
 import functools
 import re
 from binascii import hexlify
-from collections.abc import Mapping, Sequence
-from itertools import chain
-from operator import itemgetter
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain, pairwise
 from struct import pack
 from typing import Any
 
@@ -30,11 +29,11 @@ _NUMBER = rb"(-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+)"
 _BOOLEAN = rb"(true|false)"
 _LEVEL = rb'"([A-Za-z]{1,20}+)"'
 # The first 16 characters of a time change once a minute and are checked then.
-_MINUTE_OF = itemgetter(slice(16))
+_MINUTE_BYTES = 16
+_HEXADECIMAL = b"0123456789abcdef"
+_SAMPLE = 16
 _TIME = rb'"([^"]{16}:[0-5][0-9](?:\.[0-9]{1,9}+)?Z)"'
 _PLAIN_TEXT = rb'"([^"]*+)"'
-# No secret is so short or so plain: only texts that may hold one are looked through.
-_WORD, _HEXADECIMAL = rb'"([A-Za-z0-9_.-]{0,19}+)"', rb'"([0-9a-f]{20,64}+)"'
 _ESCAPED_TEXT = rb'"([^"\\]*+(?:\\["\\/bfnrtu][^"\\]*+)*+)"'
 _MINUTE = re.compile(rb"[12]\d{3}-\d\d-\d\dT\d\d:\d\d")
 _TEXT = b"\0text\0"
@@ -64,8 +63,6 @@ class Shape:
     """The gap of the level."""
     texts: tuple[int, ...]
     """The groups that are free texts."""
-    keys: frozenset[tuple[str, str]]
-    """What is captured."""
 
     def rows(self, text: bytes, count: int, escapes: bool) -> Rows | None:
         """The values of lines; None unless every one is of this shape.
@@ -90,25 +87,61 @@ def render(shape: Shape, rows: Rows, starts: Sequence[int], observed: str) -> tu
         observed: the time of lines that have none of their own.
     """
     groups = list(zip(*rows, strict=True))
-    if shape.time is not None and not all(map(is_minute, set(map(_MINUTE_OF, groups[shape.time])))):
+    if shape.time is not None and not _are_times(groups[shape.time]):
         return None
-    texts = b"\n".join(chain.from_iterable([groups[number] for number in shape.texts]))
+    texts = b"\n".join(chain.from_iterable([_distinct(groups[number]) for number in shape.texts]))
     if not _is_text(texts):
         return None
-    pieces, step = shape.pieces, len(shape.pieces)
-    flat = pieces * len(rows)
-    flat[_ID::step] = flat[_ID_AGAIN::step] = hexadecimal(starts)
-    flat[_OFFSET::step] = decimal(starts)
+    ids = hexadecimal(starts)
+    varying: list[tuple[int, Sequence[bytes]]] = [(_ID, ids), (_ID_AGAIN, ids), (_OFFSET, decimal(starts))]
+    pieces = shape.pieces.copy()
     if shape.time is None:
-        flat[_TIME_GAP::step] = [observed.encode()] * len(rows)
+        pieces[_TIME_GAP] = observed.encode()
     for gap, group in shape.columns:
-        flat[gap::step] = groups[group]
-    if shape.level is not None:
-        flat[shape.level::step] = map(_level, flat[shape.level::step])
-    return b"".join(flat), texts
+        values = groups[group]
+        if gap == shape.level:
+            values = tuple(map(_level, values))
+        if _are_same(values):
+            pieces[gap] = values[0]
+        else:
+            varying.append((gap, values))
+    return _interleaved(pieces, varying), texts
+
+
+def _interleaved(pieces: list[bytes], varying: list[tuple[int, Sequence[bytes]]]) -> bytes:
+    """The pieces once for each value, with the values in their gaps. What is the same in all lines is put together first."""
+    gaps = [-1, *(gap for gap, _ in varying), len(pieces)]
+    row = [b""] * (2 * len(varying) + 1)
+    row[::2] = [b"".join(pieces[before + 1:gap]) for before, gap in pairwise(gaps)]
+    flat = row * len(varying[0][1])
+    for number, (_, values) in enumerate(varying):
+        flat[2 * number + 1::len(row)] = values
+    return b"".join(flat)
 
 
 _ID, _ID_AGAIN, _OFFSET, _TIME_GAP = 1, 3, 5, 7
+
+
+def _are_times(values: tuple[bytes, ...]) -> bool:
+    minute = values[0][:_MINUTE_BYTES]
+    if b"".join(values).count(minute) == len(values):
+        return is_minute(minute)
+    return all(map(is_minute, {value[:_MINUTE_BYTES] for value in values}))
+
+
+def _are_same(values: Sequence[bytes]) -> bool:
+    return values[0] == values[-1] and values.count(values[0]) == len(values)
+
+
+def _distinct(values: tuple[bytes, ...]) -> Collection[bytes]:
+    """The values of a key, each once where most come again; none where they are plain hexadecimal numbers."""
+    if _are_same(values):
+        return values[:1]
+    if len(set(values[:_SAMPLE])) < _SAMPLE and len(found := set(values)) * 2 <= len(values):
+        return found
+    if values[0].translate(None, _HEXADECIMAL) or b"".join(values).translate(None, _HEXADECIMAL):
+        return values
+    return ()
 
 
 def _is_text(texts: bytes) -> bool:
@@ -156,23 +189,18 @@ class _Layout:
         self.written.append(written)
         return written
 
-    def keys(self) -> frozenset[tuple[str, str]]:
-        """What makes two lines alike."""
-        return frozenset(self.captured)
-
 
 class _NotRegular(Exception):
     """The line holds what only a parser can judge."""
 
 
-def learn(line: bytes, record: Mapping[str, Any], enrichment: Enrichment, known: Sequence[Shape]) -> Shape | None:
+def learn(line: bytes, record: Mapping[str, Any], enrichment: Enrichment) -> Shape | None:
     """The shape of a line; None when it holds what only a parser can judge: lists, nulls.
 
     Args:
         line: valid JSON without bytes below 32.
         record: the line, parsed.
         enrichment: of the log.
-        known: shapes that did not match this line; for one with the same keys the new shape takes any text.
     """
     for colon in (b":", b": "):
         layout = _Layout()
@@ -182,9 +210,6 @@ def learn(line: bytes, record: Mapping[str, Any], enrichment: Enrichment, known:
             return None
         if not 2 <= len(layout.captured) <= _MOST_VALUES or len(set(layout.captured)) != len(layout.captured):
             return None
-        if any(layout.keys() == shape.keys for shape in known):
-            source = source.replace(_WORD, _TEXT).replace(_HEXADECIMAL, _TEXT)
-            layout.written = [_TEXT if written in (_WORD, _HEXADECIMAL) else written for written in layout.written]
         if _compile(source, _ESCAPED_TEXT).fullmatch(line + b"\n"):
             return _shape(source, layout, enrichment)
     return None
@@ -224,31 +249,27 @@ def _value(name: str, value: Any, layout: _Layout) -> bytes:
             return layout.capture("label", label, _BOOLEAN)
         if not isinstance(value, str | int | float):
             raise _NotRegular
-        return layout.capture("label", label, _written(value) if isinstance(value, str) else _NUMBER)
+        return layout.capture("label", label, _TEXT if isinstance(value, str) else _NUMBER)
     checked = FIELD_VALUES[field](value)
     if checked is None or isinstance(checked, str) != isinstance(value, str):
         raise _NotRegular
-    written = {"@timestamp": _TIME, "log.level": _LEVEL}.get(field) or (_written(value) if isinstance(value, str) else _INTEGER)
+    written = {"@timestamp": _TIME, "log.level": _LEVEL}.get(field) or (_TEXT if isinstance(value, str) else _INTEGER)
     return layout.capture("field", field, written)
-
-
-def _written(value: str) -> bytes:
-    """The expression of a text like this one."""
-    quoted = _ENCODE(value)
-    return next((written for written in (_WORD, _HEXADECIMAL) if re.fullmatch(written, quoted)), _TEXT)
 
 
 def _shape(source: bytes, layout: _Layout, enrichment: Enrichment) -> Shape:
     groups = {place: (number, written) for number, (place, written) in enumerate(zip(layout.captured, layout.written, strict=True))}
     timed = groups.pop(("field", "@timestamp"), None)
     log_id = enrichment.log_id.encode()
-    pieces = [CREATE + log_id + b"-", b"", CREATED + b'\n{"event.id":"%b-' % log_id, b"", b'","log.offset":', b"", b',"@timestamp":"', b"", b'"']
+    pieces = [CREATE + log_id + b"-", b"", CREATED + b'\n{"event.id":"%b-' % log_id, b"", b'","log.offset":', b"",
+              b',"@timestamp":"', b"", b'"']
     columns = [] if timed is None else [(_TIME_GAP, timed[0])]
     level = None
     constants = {("field", name): value for name, value in enrichment.fields.items()}
     constants |= {("label", name): value for name, value in enrichment.labels.items()}
     for kind in ("field", "label"):
-        written = [b"%b:%b" % (_ENCODE(name), _ENCODE(value)) for (of, name), value in constants.items() if of == kind and (of, name) not in groups]
+        written = [b"%b:%b" % (_ENCODE(name), _ENCODE(value)) for (of, name), value in constants.items()
+                   if of == kind and (of, name) not in groups]
         between = b","
         if kind == "label":
             if not written and not any(of == kind for of, _ in groups):
@@ -272,5 +293,4 @@ def _shape(source: bytes, layout: _Layout, enrichment: Enrichment) -> Shape:
             pieces[-1] += b"}"
     pieces[-1] += b"}\n"
     texts = tuple(number for number, written in groups.values() if written == _TEXT)
-    return Shape(_compile(source, _PLAIN_TEXT), _compile(source, _ESCAPED_TEXT), pieces, tuple(columns), timed and timed[0], level, texts,
-                 layout.keys())
+    return Shape(_compile(source, _PLAIN_TEXT), _compile(source, _ESCAPED_TEXT), pieces, tuple(columns), timed and timed[0], level, texts)
