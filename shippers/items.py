@@ -1,7 +1,10 @@
 """What travels from a source to an output: items, batches of them, and what a lane reads from."""
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+import functools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, overload
+
+from pinchpoint.delivery.bulk import Encoded
 
 
 class Item(NamedTuple):
@@ -12,10 +15,40 @@ class Item(NamedTuple):
     document: bytes
 
 
+#: Around the id in the line that comes before each document of a bulk.
+CREATE, CREATED = b'{"create":{"_id":"', b'"}}'
+
+
+class LogItems(Encoded[Item]):
+    """Records of logs as a tail makes them: the body of a bulk at once, since most of them are never looked at one by one."""
+
+    def __init__(self, body: bytes, count: int) -> None:
+        """body: for each record the action line, with an id that JSON takes as it is, and the document; count: of records."""
+        self.body, self._count = body, count
+
+    @functools.cached_property
+    def _items(self) -> list[Item]:
+        lines = self.body.split(b"\n")
+        ids = [line[len(CREATE):-len(CREATED)].decode() for line in lines[:-1:2]]
+        return [Item("log", each, document) for each, document in zip(ids, lines[1::2], strict=True)]
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Item]: ...
+
+    def __getitem__(self, place: int | slice) -> Item | list[Item]:
+        return self._items[place]
+
+
 class Batch(NamedTuple):
     """What is sent and settled together."""
 
-    items: list[Item]
+    items: Sequence[Item]
     token: object
     """Opaque to the sender; given back to the input when every item is settled."""
 

@@ -26,8 +26,9 @@ KEY_BEGIN = b"-----BEGIN "
 KEY_END = b"-----END "
 
 # What could be a secret is looked for in a seventh of the bytes: only these letters are kept, some alike, and a marker is what is
-# left of a name or a prefix. What a marker finds is looked at again with an expression that begins with letters, which is fast too.
-_KEPT = {**{byte: byte for byte in b"pswdctkhbxjzAI_"},
+# left of a name or a prefix. Of lines that are alike then, as most of a program's are, one is looked through. What a marker finds
+# is looked at again with an expression that begins with letters, which is fast too.
+_KEPT = {**{byte: byte for byte in b"pswdctkhbxjzAI_\n"},
          **dict(zip(b"PSWDCTKHBXJZyY-", b"pswdctkhbxjzkk_", strict=True))}
 _ALIKE = bytes(_KEPT.get(byte, 0) for byte in range(256))
 _DELETED = bytes(byte for byte in range(256) if byte not in _KEPT)
@@ -55,16 +56,17 @@ class Redactor:
 
     def suspects(self, data: bytes) -> bool:
         """Whether there may be a secret in these bytes; says no to most blocks of lines at little cost."""
-        left = data.translate(_ALIKE, _DELETED)
+        left = b"\n".join(set(data.translate(_ALIKE, _DELETED).split(b"\n")))
         for marker, kind in _KIND_CHECKS:
             if marker in left and kind.search(data):
                 return True
-        lower = b""
-        for marker, name in _NAME_CHECKS:
-            if marker in left:
-                lower = lower or data.lower()
-                if name.search(lower):
-                    return True
+        if b"=" in data or b":" in data:
+            lower = b""
+            for marker, name in _NAME_CHECKS:
+                if marker in left:
+                    lower = lower or data.lower()
+                    if name.search(lower):
+                        return True
         if b"earer " in data or (b"@" in data and b"://" in data and _USERINFO.search(data)):
             return True
         return any(pattern.search(data) for pattern in self._patterns)

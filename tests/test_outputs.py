@@ -17,7 +17,10 @@ import pytest
 from pinchpoint.clock import HeldClock
 from pinchpoint.delivery import NoAnswer
 from pinchpoint.errors import StoreRefused, UsageError
+from pinchpoint.records import batch
+from pinchpoint.store.es import documents
 from pinchpoint.store.es.address import Access, Address
+from pinchpoint.store.incoming import prepare
 from shippers.items import Item
 from shippers.outputs.door import HttpDoor
 from shippers.outputs.elastic import ElasticOutput
@@ -159,6 +162,22 @@ def test_time_series_streams_make_their_own_ids(serve, tmp_path):
     assert not any("_id" in row["create"] for _, rows, _ in server.bodies[1:] for row in rows[::2])
     assert (one.counters()["stored"], one.counters()["rejected"]) == (5, 0)
     assert not (tmp_path / "dead-letter.ndjson").exists()
+
+
+def test_metrics_carry_the_hash_of_their_names(serve, tmp_path):
+    """Two readings of one entity in one millisecond stay two: a dimension tells them apart, the same one that a store would write."""
+    server = serve(stored)
+    told = {"@timestamp": "2026-01-01T00:00:00Z", "entity.kind": "gpu", "entity.id": "0", "metrics": {"b": 1.0, "a": 2.0},
+            "labels": {"link": "3"}}
+    one = output(server.port, tmp_path)
+    readings = [told, {**told, "labels": {"link": "4"}}, {**told, "metrics": {"a": 1}}]
+    one.deliver([Item("metric", "m", json.dumps(reading).encode()) for reading in readings])
+    table = prepare("metric", batch("metric", {**{name: [value] for name, value in told.items()}, "@timestamp": [1_767_225_600 * 10**9]}))
+    (expected,) = documents.encode("metric", table, "segment")
+
+    found = [row["pinchpoint.metric_names"] for row in server.bodies[0][1][1::2]]
+    assert found[0] == json.loads(expected.document)["pinchpoint.metric_names"]
+    assert len(set(found)) == 3
 
 
 def test_metrics_that_are_too_old_go_to_an_ordinary_stream(serve, tmp_path):

@@ -5,8 +5,11 @@ import json
 import pytest
 from tailing import Agent, messages
 
+from pinchpoint.delivery.bulk import cut, encode
+from shippers.items import LogItems
 from shippers.redact import redact
 from shippers.tail.enrichment import Enrichment
+from shippers.tail.framing import Framed, text_of
 from shippers.tail.lines import LineParser
 from shippers.tail.registry import Log
 from shippers.tail.settings import FileSet
@@ -26,9 +29,10 @@ def parse(*lines, path="/var/log/app.log", final=True, constants=None, **options
     parser = LineParser(Enrichment(Log("f" * 8, path, (1, 2)), files, constants or {}), files, redact)
     lines = [line if isinstance(line, bytes) else line.encode() for line in lines]
     starts = [sum(len(line) + 1 for line in lines[:number]) for number in range(len(lines))]
-    (offsets, documents), waiting = parser.parse(lines, starts, b"\n".join(lines) + b"\n", T, final=final)
+    (offsets, body), waiting = parser.parse(Framed(text_of(lines), [len(line) + 1 for line in lines], starts, 0), T, final=final)
     found = []
-    for offset, document in zip(offsets, documents, strict=True):
+    for offset, (_, id_, document) in zip(offsets, LogItems(body, len(offsets))._items, strict=True):
+        assert id_ == f"ffffffff-{offset:012x}"
         assert b"\n" not in document
         record = json.loads(document.decode("utf-8"), object_pairs_hook=strict, parse_constant=pytest.fail)
         assert record.pop("event.id") == f"ffffffff-{offset:012x}"
@@ -76,6 +80,59 @@ def test_shapes_give_what_the_parser_gives(line, repeats):
         slow["@timestamp"] = T
 
     assert [slow] * repeats == parse(*[line] * repeats, constants={"host.name": "h"})
+
+
+@pytest.mark.parametrize("odd", [
+    *(ECS.replace("step 3", text) for text in ("tab\there", "a\nb", "\\ud800", "\\x")),
+    *(ECS.replace('"seq":12', f'"seq":{number}') for number in ("01", "1e", "-1", "[1]")),
+    ECS.replace("10:00", "25:00"), ECS + "}", "x" + ECS])
+def test_odd_lines_among_many_of_a_shape(odd):
+    """A line that is nearly of the shape of its neighbours is seen, wherever it stands, and spoils none of them."""
+    lines = [ECS.replace("step 3", f"step {number}") for number in range(400)]
+    lines[200:200] = odd.split("\n")
+    alone = [record for line in odd.split("\n") for record in parse(line)]
+    found = parse(*lines)
+
+    assert [f"step {number}" for number in range(400)] == messages(found[:200] + found[200 + len(alone):])
+    assert alone == found[200:200 + len(alone)]
+
+
+def test_values_that_hardly_change():
+    """Values that are the same in many lines, and levels as programs spell them, arrive with the line that they belong to."""
+    lines = [json.dumps({"level": "WARN" if number == 300 else "Info", "message": "m", "ok": number != 301,
+                         "x": "b" if number == 302 else "a", "n": number // 200}) for number in range(600)]
+    found = parse(*lines)
+
+    assert [number for number, record in enumerate(found) if record["log.level"] == "warning"] == [300]
+    assert {"info", "warning"} == {record["log.level"] for record in found}
+    assert [number for number, record in enumerate(found) if record["labels"]["ok"] == "false"] == [301]
+    assert [number for number, record in enumerate(found) if record["labels"]["x"] == "b"] == [302]
+    assert [number // 200 for number in range(600)] == [int(record["labels"]["n"]) for record in found]
+
+
+@pytest.mark.parametrize("secret", ["password=hunter2", "token: hunter2", "Bearer hunter2hunter2", "https://me:hunter2@host/"])
+@pytest.mark.parametrize("place", [0, 150, 299])
+def test_a_secret_among_many_lines(secret, place):
+    """One secret among lines without any is found, in a message and in a value that was short and plain before."""
+    for name in ("message", "user"):
+        records = [{"message": f"step {number}", "user": "bob"} for number in range(300)]
+        records[place][name] = secret
+        lines = map(json.dumps, records)
+
+        assert "hunter2" not in json.dumps(parse(*lines))
+
+
+def test_items_are_those_of_the_body():
+    """Records that are looked at one by one are those that a bulk holds as a whole."""
+    files = FileSet(("/a",))
+    parser = LineParser(Enrichment(Log("f" * 8, "/a", (1, 2)), files, {}), files, redact)
+    lines = [ECS.encode(), b"text", ECS.encode()]
+    (starts, body), _ = parser.parse(Framed(text_of(lines), [len(line) + 1 for line in lines], [0, 200, 300], 0), T, final=True)
+    items = LogItems(body, len(starts))
+
+    assert body == encode(items) == encode(list(items))
+    assert [items] == list(cut(items, len(body)))
+    assert [[items[0]], [items[1]], [items[2]]] == list(cut(items, 1))
 
 
 def test_mixed_lines_keep_their_order():

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -47,6 +47,15 @@ class Outgoing(NamedTuple):
 
     id: str | None
     document: bytes
+
+
+_D = TypeVar("_D", bound=Document, covariant=True)
+
+
+class Encoded(Sequence[_D]):
+    """Documents whose body of a bulk request that creates them is there; each by itself is made only when it is asked for."""
+
+    body: bytes
 
 
 class Rejected(NamedTuple):
@@ -288,6 +297,10 @@ def cut(items: Sequence[Document], most_bytes: int) -> Iterator[Sequence[Documen
     >>> [len(part) for part in cut([Outgoing("a", b"x" * 60)] * 3, 250)]
     [2, 1]
     """
+    if isinstance(items, Encoded) and len(items.body) <= most_bytes:
+        if items:
+            yield items
+        return
     sizes = [len(item.document) + _ABOUT_BYTES for item in items]
     if sum(sizes) <= most_bytes:
         if items:
@@ -312,6 +325,8 @@ def encode(items: Sequence[Document], operation: Operation = "create") -> bytes:
     >>> encode([Outgoing("a", b'{"x":1}'), Outgoing(None, b"{}")])
     b'{"create":{"_id":"a"}}\n{"x":1}\n{"create":{}}\n{}\n'
     """
+    if operation == "create" and isinstance(items, Encoded):
+        return items.body
     if operation != "delete" and (ids := _plain_ids(items)) is not None:
         begin, middle = b'{"%b":{"_id":"' % operation.encode(), b'"}}\n'
         parts = [b"\n"] * (5 * len(items))

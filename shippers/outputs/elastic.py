@@ -4,14 +4,17 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from pinchpoint.clock import Clock
 from pinchpoint.delivery import Outgoing, Sender, Settlement
 from pinchpoint.delivery.bulk import Document, Rejected
 from pinchpoint.delivery.counters import MEANINGS, Count, Counters, Ledger
 from pinchpoint.delivery.dead_letter import DeadLetters
 from pinchpoint.errors import DeadLetterError, DeliveryRefused, StoreRefused, UsageError
+from pinchpoint.store.es import names
 from pinchpoint.store.es.address import Access, Address
-from shippers.items import Item
+from shippers.items import Item, LogItems
 from shippers.outputs.base import Sleep
 from shippers.outputs.door import HttpDoor
 from shippers.outputs.streams import by_kind, late_metrics, stream_of
@@ -72,7 +75,7 @@ class ElasticOutput:
         return self._most_bytes
 
     def deliver(self, items: Sequence[Item]) -> None:
-        kinds = {item.kind for item in items}
+        kinds = {"log"} if isinstance(items, LogItems) else {item.kind for item in items}
         for kind, some in [(kinds.pop(), items)] if len(kinds) == 1 else by_kind(items):
             if kind == "metric":
                 self._deliver_metrics(some)
@@ -80,9 +83,10 @@ class ElasticOutput:
                 self._settle(stream_of(kind, self._namespace), some)
         self._account()
 
-    def _deliver_metrics(self, items: Sequence[Document]) -> None:
+    def _deliver_metrics(self, readings: Sequence[Item]) -> None:
         target = stream_of("metric", self._namespace)
         late: list[Document] = []
+        items: Sequence[Document] = [_named(item) for item in readings]
         if not self._time_series:
             unset = self._settle(target, items, _wants_no_id, _is_late)
             self._time_series = any(map(_wants_no_id, unset))
@@ -183,6 +187,26 @@ class ElasticOutput:
         self._account()
         self._write_ledger()
         self._door.close()
+
+
+def _named(item: Item) -> Item:
+    """A metric with the hash that tells it from other readings of its entity at the same time."""
+    try:
+        record = _METRIC(item.document)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return item  # the server says what is wrong with it
+    known = [name for name, value in record.metrics.items() if value is not None]
+    labels = {name: value for name, value in record.labels.items() if value is not None}
+    added = b',"%b":"%b"}' % (names.METRIC_NAMES.encode(), names.metric_names(known, labels).encode())
+    return item._replace(document=item.document[:-1] + added)
+
+
+class _Metric(msgspec.Struct):
+    metrics: dict[str, object] = {}
+    labels: dict[str, object] = {}
+
+
+_METRIC = msgspec.json.Decoder(_Metric).decode
 
 
 def _wants_no_id(rejected: Rejected) -> bool:

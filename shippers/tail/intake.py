@@ -3,11 +3,9 @@
 import bisect
 import collections
 import dataclasses
-import functools
-from itertools import accumulate, repeat
+from itertools import accumulate
 from typing import NamedTuple
 
-from shippers.items import Item
 from shippers.tail.cursor import HEAD_BYTES
 from shippers.tail.follow import Followed
 from shippers.tail.framing import MOST_LINE_BYTES, Framed, frame
@@ -15,20 +13,19 @@ from shippers.tail.lines import Documents
 from shippers.tail.offsets import Observed, Offsets
 
 _LEAST_BLOCK, _MOST_BLOCK = 1 << 12, 1 << 20
-_new_item = functools.partial(tuple.__new__, Item)
 
 
 class Taken(NamedTuple):
     """What one look at a log brought."""
 
-    items: list[Item]
-    bytes: int
-    """Of the documents."""
+    body: bytes
+    """The records as the body of a bulk."""
+    records: int
     more: bool
     """Whether there is more to be read at once."""
 
 
-NOTHING = Taken([], 0, False)
+NOTHING = Taken(b"", 0, False)
 
 
 class Intake:
@@ -39,7 +36,7 @@ class Intake:
         self._expansion = 20.0  # bytes of documents per byte read, so much for short lines
 
     def take(self, one: Followed, left: int, quiet: bool, time: str, observed: dict[str, Observed]) -> Taken:
-        """What is new in one log, up to about so many bytes of documents; moves its cursor.
+        """What is new in one log, up to about so many bytes of a bulk; moves its cursor.
 
         Args:
             one: open, and with something to read.
@@ -60,15 +57,16 @@ class Intake:
             block = block[:limit]
         at_end = cursor.offset + len(block) >= one.size_now()
         final = again or (quiet and at_end)
-        framed, (starts, documents), consumed = self._documents(one, block, mark.time if mark else time, final=final, at_end=at_end)
+        framed, (starts, body), consumed = self._documents(one, block, mark.time if mark else time, final=final, at_end=at_end)
         if not consumed and not at_end and not final:  # a record that is larger than a block
-            framed, (starts, documents), consumed = self._documents(one, block, mark.time if mark else time, final=True, at_end=at_end)
-        size = sum(map(len, documents))
+            framed, (starts, body), consumed = self._documents(one, block, mark.time if mark else time, final=True, at_end=at_end)
+        size = len(body)
         more = not at_end
-        if size > left * 1.5 and len(documents) > 1:
-            number = max(1, bisect.bisect(list(accumulate(map(len, documents))), left))
+        if size > left * 1.5 and len(starts) > 1:
+            ends = list(accumulate(len(line) + 1 for line in body.split(b"\n")))[1:-1:2]
+            number = max(1, bisect.bisect(ends, left))
             consumed = starts[number] - cursor.offset
-            starts, documents = starts[:number], documents[:number]
+            starts, body = starts[:number], body[:ends[number - 1]]
             framed = frame(block[:consumed], cursor.offset, skipping=cursor.skipping, final=True, at_end=False)
             more = True
         if not consumed:
@@ -84,25 +82,24 @@ class Intake:
         if one.parser.used_observed and mark is None:
             observed[one.log.id] = Observed(cursor.offset, one.cursor.offset, time, skipping)
         count = self._count
-        count["lines"] += len(framed.lines)
+        count["lines"] += len(framed.starts)
         count["bytes"] += consumed
-        count["records"] += len(documents)
+        count["records"] += len(starts)
         count["lines_cut"] += framed.cut
         count["lines_empty"] += framed.empty
         count["zeros"] += framed.zeros
         count["lines_partial"] += framed.partial
-        ids = map(f"{one.log.id}-%012x".__mod__, starts)
-        return Taken(list(map(_new_item, zip(repeat("log"), ids, documents, strict=False))), size, more)
+        return Taken(body, len(starts), more)
 
     def _documents(self, one: Followed, block: bytes, time: str, *, final: bool, at_end: bool) -> tuple[Framed, Documents, int]:
         """The documents of a block, and how many of its bytes are done with them."""
         base = one.cursor.offset
         framed = frame(block, base, skipping=one.cursor.skipping, final=final, at_end=at_end)
-        documents, waiting = one.parser.parse(framed.lines, framed.starts, block, time, final=final)
+        documents, waiting = one.parser.parse(framed, time, final=final)
         if not waiting:
             return framed, documents, framed.consumed
         consumed = framed.starts[-waiting] - base
-        return dataclasses.replace(framed, lines=framed.lines[:-waiting], skipping=False, partial=0), documents, consumed
+        return dataclasses.replace(framed, starts=framed.starts[:-waiting], skipping=False, partial=0), documents, consumed
 
     def _next_block(self, one: Followed, wanted: int, least: int) -> tuple[bytes, bytes]:
         """As much as is expected to fill a batch, but at least a line; see `Followed.read`."""

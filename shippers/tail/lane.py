@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pinchpoint.clock import Clock, format_time
-from shippers.items import Batch, Item
+from shippers.items import Batch, LogItems
 from shippers.redact import Redactor, redact
 from shippers.tail.cursor import START, Cursor
 from shippers.tail.enrichment import Enrichment
@@ -70,7 +70,8 @@ class Tail:
         self._look_around(now_s)
         before: dict[str, Cursor] = {}
         observed: dict[str, Observed] = {}
-        items: list[Item] = []
+        bodies: list[bytes] = []
+        count = 0
         left, more = most_bytes, False
         time = format_time(self._clock.now_ns())
         again: list[tuple[float, str]] = []
@@ -85,8 +86,9 @@ class Tail:
                 before.setdefault(log_id, cursor)
                 if one.cursor.offset > cursor.offset:
                     self._registry_knows(one)
-            left -= taken.bytes
-            items += taken.items
+            left -= len(taken.body)
+            bodies.append(taken.body)
+            count += taken.records
             more |= taken.more
             due_s = self._next_due_s(one, now_s, one.cursor is not cursor)
             if due_s is not None:
@@ -106,8 +108,8 @@ class Tail:
         self._close_surplus()
         handed = _Handed({log_id: self._followed[log_id].cursor for log_id in before})
         self._handed.append(handed)
-        if items:
-            return Batch(items, handed)
+        if count:
+            return Batch(LogItems(b"".join(bodies), count), handed)
         self.settled(handed)  # only lines that make no document
         return None
 

@@ -1,21 +1,23 @@
 """Make documents of the lines of one log, whatever they are written in."""
 
 import re
-from itertools import chain, pairwise
-from operator import add, itemgetter
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
+from shippers.items import CREATE, CREATED
 from shippers.redact import Redactor
 from shippers.tail import containers
 from shippers.tail.enrichment import Enrichment
 from shippers.tail.flatten import flatten
+from shippers.tail.framing import Framed, lines_of, text_of
 from shippers.tail.levels import guess_level
 from shippers.tail.logfmt import parse_logfmt
 from shippers.tail.multiline import Pattern, Tracebacks
 from shippers.tail.settings import PYTHON, FileSet
-from shippers.tail.shapes import MINUTE, OBSERVED, Shape, is_minute, learn
+from shippers.tail.shapes import Rows, Shape, learn, render
 from shippers.tail.times import leading_time
 
 _DECODE = msgspec.json.Decoder().decode
@@ -23,11 +25,12 @@ _ENCODE = msgspec.json.Encoder().encode
 _CONTROLS = bytes(byte for byte in range(32) if byte != 10)
 _MOST_SHAPES = 12
 _LOOKED_AT = 8
-_FIRST, _MINUTE_OF = itemgetter(0), itemgetter(slice(MINUTE))
+_CHUNK_BYTES = 1 << 16
+_TRIED_WHOLE = 2
 _LOGFMT_HINT = re.compile(rb"(?:^|\s)(?:level|lvl|msg|ts|time)=")
 
-Documents = tuple[list[int], list[bytes]]
-"""Where each record starts in its log, and its document, in two lists of one length."""
+Documents = tuple[list[int], bytes]
+"""Where each record starts in its log, and all of them as the body of a bulk; see `shippers.items.LogItems`."""
 
 
 class LineParser:
@@ -39,6 +42,7 @@ class LineParser:
 
     def __init__(self, enrichment: Enrichment, files: FileSet, redactor: Redactor) -> None:
         self._enrichment = enrichment
+        self._log_id = enrichment.log_id.encode()
         self._format = files.format
         self._path = str(enrichment.fields["log.file.path"])
         self._joiner = Tracebacks() if files.multiline == PYTHON else Pattern(files.multiline)
@@ -53,38 +57,50 @@ class LineParser:
         self.not_json = 0
         """Lines that look like JSON or have to be, and are not."""
 
-    def parse(self, lines: list[bytes], starts: list[int], block: bytes, observed: str, *, final: bool) -> tuple[Documents, int]:
+    def parse(self, framed: Framed, observed: str, *, final: bool) -> tuple[Documents, int]:
         """The documents of some lines, and how many lines at the end wait for what belongs to them.
 
         Args:
-            lines: without line feeds.
-            starts: offset of each in the log.
-            block: the bytes that the lines were cut from, or more.
+            framed: the lines, and where each begins in the log.
             observed: time of the lines that have none of their own, ISO 8601.
             final: nothing may wait.
         """
         self._observed, self.used_observed = observed, False
-        if self._format in ("auto", "cri", "docker") and lines:
-            form = self._format if self._format != "auto" else containers.format_of(self._path, lines[0])
+        text, starts = framed.text, framed.starts
+        if self._format in ("auto", "cri", "docker") and starts:
+            form = self._format if self._format != "auto" else containers.format_of(self._path, text[:framed.lengths[0] - 1])
             if form is not None:
-                return self._containers(form, lines, starts, final)
-        if self._format != "json" and self._joiner.may_occur(block):
+                return self._containers(form, lines_of(text), starts, final)
+        if self._format != "json" and self._joiner.may_occur(text):
+            lines = lines_of(text)
             begins, certain = self._joiner.groups(lines)
             if final:
                 certain = len(lines)
             begins = [begin for begin in begins if begin < certain]
             joined = [b"\n".join(lines[begin:end]) for begin, end in pairwise([*begins, certain])]
             return self._clean([starts[begin] for begin in begins], self._decoded(joined)), len(lines) - certain
-        if not block.isascii():
-            lines = self._decoded(lines)
-        if self._format in ("auto", "json") and any(line[:1] == b"{" for line in lines[:_LOOKED_AT]):
+        lengths = framed.lengths
+        if not text.isascii() and (decoded := self._decoded(lines := lines_of(text))) != lines:
+            text, lengths = text_of(decoded), [len(line) + 1 for line in decoded]
+        if self._format in ("auto", "json") and (text[:1] == b"{" or b"\n{" in text[:sum(lengths[:_LOOKED_AT])]):
+            return (starts, b"".join(self._in_chunks(text, lengths, starts))), 0
+        return self._clean(starts, lines_of(text)), 0
+
+    def _in_chunks(self, text: bytes, lengths: list[int], starts: list[int]) -> Iterator[bytes]:
+        """The body of lines, in pieces that fit into a processor's cache: that is twice as fast."""
+        at = 0
+        step = max(1, _CHUNK_BYTES * len(lengths) // len(text))
+        for number in range(0, len(lengths), step):
+            chunk = text[at:at + sum(lengths[number:number + step])]
+            at += len(chunk)
+            some = starts[number:number + step]
             # secrets and control characters are looked for in the texts of the result, a quarter of the bytes
-            not_json = self.not_json
-            documents = self._by_shape(lines, starts, b"\\" in block)
-            if documents is not None:
-                return (starts, documents), 0
-            self.not_json, self.used_observed = not_json, False
-        return self._clean(starts, lines), 0
+            not_json, used_observed = self.not_json, self.used_observed
+            body = self._by_shape(chunk, some)
+            if body is None:
+                self.not_json, self.used_observed = not_json, used_observed
+                body = self._clean(some, lines_of(chunk))[1]
+            yield body
 
     def _decoded(self, lines: list[bytes]) -> list[bytes]:
         """The lines as valid UTF-8."""
@@ -98,60 +114,68 @@ class LineParser:
                 found.append(line.decode(errors="replace").encode())
         return found
 
-    def _by_shape(self, lines: list[bytes], starts: list[int], escapes: bool) -> list[bytes] | None:
-        """The documents of JSON lines; None when there may be a secret or a control character in a text, or hardly any line is JSON.
+    def _by_shape(self, text: bytes, starts: list[int]) -> bytes | None:
+        """The body of JSON lines; None when there may be a secret or a control character in a text, or hardly any line is JSON.
 
         This is where an agent spends its time: lines of one shape go together through functions that loop in C.
         """
-        documents: list[bytes] = [b""] * len(lines)
-        texts: list[bytes] = []
+        escapes = b"\\" in text
+        for shape in self._shapes[:_TRIED_WHOLE]:
+            rows = shape.rows(text, len(starts), escapes)
+            if rows is not None:
+                return self._rendered(shape, rows, starts)
+        lines = lines_of(text)
+        records = [b""] * len(lines)
         others = 0
         left = list(range(len(lines)))
         while left:
-            shape = self._shape_for(lines[left[0]])
-            if shape is None:
+            shape_of_first = self._shape_for(lines[left[0]])
+            if shape_of_first is None:
                 others += 1
                 if others > _LOOKED_AT and others * 2 > len(lines) - len(left) + others:
                     return None
-                documents[left[0]] = self._clean_one(starts[left[0]], lines[left[0]])
+                records[left[0]] = self._record(starts[left[0]], self._clean_one(starts[left[0]], lines[left[0]]))
                 del left[0]
                 continue
-            found = list(map(shape.escaped.fullmatch if escapes else shape.plain.fullmatch, [lines[number] for number in left]))
-            unmatched = [number for number, one in zip(left, found, strict=True) if one is None] if None in found else []
-            if unmatched:
-                left = [number for number, one in zip(left, found, strict=True) if one is not None]
-            rows = list(map(shape.values, map(re.Match.groups, filter(None, found))))
-            if shape.timed and not all(map(is_minute, set(map(_MINUTE_OF, map(_FIRST, rows))))):
+            matches = shape_of_first.escaped.match if escapes else shape_of_first.plain.match
+            found = [matches(lines[number] + b"\n") for number in left]
+            those = [number for number, one in zip(left, found, strict=True) if one is not None]
+            body = self._rendered(shape_of_first, [one.groups() for one in found if one is not None], [starts[number] for number in those])
+            if body is None:
                 return None
-            self.used_observed |= not shape.timed
-            texts += chain.from_iterable(map(shape.texts, rows))
-            offsets = starts if len(left) == len(lines) else [starts[number] for number in left]
-            template = shape.template.replace(OBSERVED, self._observed.encode())
-            made = map(template.__mod__, map(add, zip(offsets, offsets, strict=True), rows))
-            if len(left) == len(lines):
-                documents = list(made)
-            else:
-                for number, document in zip(left, made, strict=True):
-                    documents[number] = document
-            left = unmatched
-        together = b"\n".join(texts)
-        if len(together.translate(None, _CONTROLS)) != len(together) or self._redactor.suspects(together):
+            parts = body.split(b"\n")
+            for place, number in enumerate(those):
+                records[number] = b"%b\n%b\n" % (parts[2 * place], parts[2 * place + 1])
+            left = [number for number, one in zip(left, found, strict=True) if one is None]
+        return b"".join(records)
+
+    def _rendered(self, shape: Shape, rows: Rows, starts: list[int]) -> bytes | None:
+        """The body of lines of one shape; None when they have to be looked at one by one."""
+        rendered = render(shape, rows, starts, self._observed)
+        if rendered is None or self._redactor.suspects(rendered[1]):
             return None
-        return documents
+        self.used_observed |= shape.time is None
+        return rendered[0]
+
+    def _record(self, start: int, document: bytes) -> bytes:
+        return b"%b%b-%012x%b\n%b\n" % (CREATE, self._log_id, start, CREATED, document)
+
+    def _body(self, starts: list[int], documents: list[bytes]) -> Documents:
+        return starts, b"".join(map(self._record, starts, documents))
 
     def _shape_for(self, line: bytes) -> Shape | None:
         """A shape that matches a line, the one that matched last first; None when there is none."""
         if line[:1] != b"{":
             return None
         for number, known in enumerate(self._shapes):
-            if known.escaped.fullmatch(line):
+            if known.escaped.match(line + b"\n"):
                 self._shapes.insert(0, self._shapes.pop(number))
                 return known
         # the names of a shape are not looked at again
         if len(self._shapes) >= _MOST_SHAPES or line.translate(None, _CONTROLS) != line or self._redactor.suspects(line):
             return None
         record = _object(line)
-        shape = None if record is None else learn(line, record, self._enrichment, self._shapes)
+        shape = None if record is None else learn(line, record, self._enrichment)
         if shape is not None:
             self._shapes.insert(0, shape)
         return shape
@@ -164,8 +188,8 @@ class LineParser:
             block = b"\n".join(lines)
         structured = self._format != "text" and (block.startswith(b"{") or b"\n{" in block or _LOGFMT_HINT.search(block))
         if structured or self._format in ("logfmt", "json"):
-            return starts, list(map(self._parse, starts, lines))
-        return starts, self._texts(starts, lines, block)
+            return self._body(starts, list(map(self._parse, starts, lines)))
+        return self._body(starts, self._texts(starts, lines, block))
 
     def _texts(self, starts: list[int], lines: list[bytes], block: bytes) -> list[bytes]:
         """The documents of lines that are nothing but text."""
@@ -231,7 +255,7 @@ class LineParser:
             one = wrapped[begin]
             labels = {} if one.stream is None else {"stream": one.stream}
             documents.append(self._parse(one.start, b"\n".join(texts[begin:end]), one.time, labels))
-        return ([wrapped[begin].start for begin in begins], documents), waiting
+        return self._body([wrapped[begin].start for begin in begins], documents), waiting
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from pinchpoint import fields
 from pinchpoint.delivery import Outgoing
-from pinchpoint.records import content_id
-from pinchpoint.store.es.names import document_id
+from pinchpoint.store.es.names import METRIC_NAMES, document_id, metric_names
 from pinchpoint.store.incoming import times_of
 
 #: Our bookkeeping in a document, beside the fields of its kind.
@@ -21,8 +20,6 @@ NONFINITE = "pinchpoint.nonfinite"
 """What JSON cannot say, as `field=NaN`; nulls inside maps too, since they could not be told from missing keys."""
 TIME_NS = "pinchpoint.time_ns"
 """The time of a record from before 1970, which `date_nanos` cannot hold; `@timestamp` is 1970 then."""
-METRIC_NAMES = "pinchpoint.metric_names"
-"""Of metrics: a hash of the names read and of the labels, so that two readings of one entity at one time are two."""
 
 MAPS = frozenset(name for name, field in fields.FIELDS.items() if field.type in ("numbers", "texts"))
 _ENCODE = msgspec.json.Encoder()
@@ -59,7 +56,7 @@ def encode(kind: str, batch: pa.RecordBatch, segment_id: str) -> list[Outgoing]:
         if special:
             document[NONFINITE] = special
         if kind == "metric":
-            document[METRIC_NAMES] = content_id(*sorted(document.get("metrics", ())), *sorted(document.get("labels", {}).items()))
+            document[METRIC_NAMES] = metric_names(document.get("metrics", ()), document.get("labels", {}))
         document[SEGMENT] = segment_id
         found.append(Outgoing(f"{segment_id}-{row}" if event_id is None else document_id(event_id, time_ns), _ENCODE.encode(document)))
     return found

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 
 from pinchpoint import fields
 from pinchpoint.errors import UsageError
@@ -21,6 +22,9 @@ INDICES = {kind: f"pinchpoint-{kind}" for kind in fields.DERIVED}
 LABELS = "pinchpoint-label"
 WATERMARKS = "pinchpoint-watermark"
 SEGMENTS = "pinchpoint-segment"
+
+METRIC_NAMES = "pinchpoint.metric_names"
+"""Field of metrics: `metric_names` of a reading, so that two readings of one entity at one time are two."""
 
 #: Every data stream and every plain index, without their namespace.
 ALL_STREAMS = (*STREAMS.values(), LATE_METRICS)
@@ -72,3 +76,13 @@ def document_id(event_id: str, time_ns: int) -> str:
     if len(encoded) <= _MOST_ID_BYTES:
         return whole
     return hashlib.blake2b(encoded, digest_size=32).hexdigest()
+
+
+def metric_names(metrics: Iterable[str], labels: Mapping[str, object]) -> str:
+    """What tells two readings of one entity at one time apart: a hash of the names read and of the labels.
+
+    >>> metric_names(["b", "a"], {"gpu": "0"}) == metric_names(["a", "b"], {"gpu": "0"})
+    True
+    """
+    parts = (*sorted(metrics), *sorted(labels.items()))
+    return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=10).hexdigest()
