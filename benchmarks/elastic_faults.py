@@ -206,13 +206,13 @@ def measure(row: Row, documents: int) -> str:
 
 @contextlib.contextmanager
 def state_folder(folder: Path, small: bool) -> Iterator[Path]:
-    """Where counts and dead letters go; where asked, a file system of 64 KB that is full already."""
+    """Where counts and dead letters go; where asked, a file system of 1 MB that is full already."""
     state = folder / "state"
     state.mkdir()
     if not small:
         yield state
         return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", state], check=True)
     try:
         with contextlib.suppress(OSError), (state / "filler").open("wb", buffering=0) as filler:
             while True:
