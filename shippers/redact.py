@@ -69,6 +69,10 @@ class Redactor:
                         return True
         if b"earer " in data or (b"@" in data and b"://" in data and _USERINFO.search(data)):
             return True
+        return self.matches_own(data)
+
+    def matches_own(self, data: bytes) -> bool:
+        """Whether a pattern of the user matches."""
         return any(pattern.search(data) for pattern in self._patterns)
 
     def __call__(self, data: bytes) -> bytes:

@@ -7,7 +7,7 @@ from tailing import Agent, messages
 
 from pinchpoint.delivery.bulk import cut, encode
 from shippers.items import LogItems
-from shippers.redact import redact
+from shippers.redact import Redactor, redact
 from shippers.tail.enrichment import Enrichment
 from shippers.tail.framing import Framed, text_of
 from shippers.tail.lines import LineParser
@@ -120,6 +120,16 @@ def test_a_secret_among_many_lines(secret, place):
         lines = map(json.dumps, records)
 
         assert "hunter2" not in json.dumps(parse(*lines))
+
+
+def test_own_patterns_see_every_value():
+    """A pattern of the user is looked for in values that are plain numbers too."""
+    files = FileSet(("/a",))
+    parser = LineParser(Enrichment(Log("f" * 8, "/a", (1, 2)), files, {}), files, Redactor([r"4111\d{12}"]))
+    lines = [b'{"message":"paid","card":"%d"}' % (4111_000011112222 if number == 150 else number) for number in range(300)]
+    (_, body), _ = parser.parse(Framed(text_of(lines), [len(line) + 1 for line in lines], list(range(300)), 0), T, final=True)
+
+    assert b"4111" not in body
 
 
 def test_items_are_those_of_the_body():
