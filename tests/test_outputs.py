@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pinchpoint.clock import HeldClock
+from pinchpoint.config import Elasticsearch
 from pinchpoint.delivery import NoAnswer
 from pinchpoint.errors import StoreRefused, UsageError
 from pinchpoint.records import batch
@@ -115,7 +116,7 @@ def certificates(tmp_path_factory) -> Path:
 
 def fingerprint(path: Path) -> str:
     text = subprocess.run(["openssl", "x509", "-fingerprint", "-sha256", "-noout", "-in", path], check=True, capture_output=True, text=True)
-    return text.stdout.strip().rpartition("=")[2]
+    return text.stdout.strip().rpartition("=")[2].replace(":", "").lower()
 
 
 def tls(certificates: Path) -> ssl.SSLContext:
@@ -258,12 +259,12 @@ def test_a_chain_that_only_shows_the_right_certificate_is_not_trusted(serve, cer
 
 
 def test_a_wrong_fingerprint_is_refused(serve, certificates):
-    """Another fingerprint is no certificate of the chain; half a one is refused at the start."""
+    """Another fingerprint is no certificate of the chain; half a one is refused when the settings are read."""
     server = serve(stored, tls(certificates))
     with pytest.raises(StoreRefused, match="fingerprint"):
         HttpDoor(f"https://127.0.0.1:{server.port}", lambda: Access(ca_fingerprint="ab" * 32)).post_bulk("t", b"")
     with pytest.raises(UsageError, match="64 hexadecimal digits"):
-        HttpDoor(f"https://127.0.0.1:{server.port}", lambda: Access(ca_fingerprint="ab"))
+        Access.read(Elasticsearch(ca_fingerprint="ab"), {})
 
 
 def test_plain_http_where_tls_is_expected_is_said(serve):

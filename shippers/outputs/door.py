@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pinchpoint.delivery import Answer, NoAnswer
 from pinchpoint.delivery.bulk import FILTER_PATH
 from pinchpoint.errors import StoreRefused
+from pinchpoint.store.es import trust
 from pinchpoint.store.es.address import PREFIX, Access
-from shippers.outputs import trust
 from shippers.outputs.packing import pack
 
 _CONNECT_S = 10.0
@@ -47,8 +47,8 @@ class HttpDoor:
         """Read key and certificates anew and connect with them from the next request on. Raises: UsageError."""
         self.close()
         access = self._read_access()
-        self._fingerprint = access.ca_fingerprint and trust.check_fingerprint(access.ca_fingerprint)
-        self._context = trust.context_of_file(access.ca_file) if self._secure and not self._fingerprint else None
+        self._access = access
+        self._context: ssl.SSLContext | None = None
         self._headers = {"Accept": "application/json", "Content-Type": "application/x-ndjson", "User-Agent": "pinchpoint-agent"}
         if self._packs:
             self._headers["Accept-Encoding"] = "gzip"
@@ -121,8 +121,9 @@ class HttpDoor:
             self.close()
         if self._connection is None:
             if self._secure:
-                context = self._context or trust.context_of_fingerprint(self._host, self._port, self._fingerprint or "", _CONNECT_S)
-                self._connection = http.client.HTTPSConnection(self._host, self._port, timeout=_CONNECT_S, context=context)
+                if self._context is None:
+                    self._context = trust.context(self._server, self._access) or ssl.create_default_context()
+                self._connection = http.client.HTTPSConnection(self._host, self._port, timeout=_CONNECT_S, context=self._context)
             else:
                 self._connection = http.client.HTTPConnection(self._host, self._port, timeout=_CONNECT_S)
             self._connection.connect()
