@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from pinchpoint.clock import parse_span
 from pinchpoint.human import UNPRINTABLE, escape, printable, seconds, share, size, three_digits
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-__all__ = ["FORMATS", "Column", "config_option", "csv_text", "emit", "format_option", "json_text", "printable", "seconds", "share",
+__all__ = ["FORMATS", "Column", "Span", "config_option", "csv_text", "emit", "format_option", "json_text", "printable", "seconds", "share",
            "size", "store_option", "table", "terminal_width", "three_digits"]
 
 FORMATS = ("table", "json", "csv")
@@ -34,6 +35,28 @@ class Column(NamedTuple):
     """Turns a value into text for people; None shows it as it is. JSON and CSV always get the bare value."""
     whole: bool = False
     """Never cut, such as an id that is meant to be copied; numbers never are."""
+
+
+class Span(click.ParamType[float]):
+    """A stretch of time such as 5m, 1h or 7d, in seconds."""
+
+    name = "span"
+
+    def __init__(self, least_s: float = 0.0) -> None:
+        """least_s: the shortest that can be meant."""
+        self._least_s = least_s
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds of the span."""
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = parse_span(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if seconds < self._least_s:
+            self.fail(f"expected at least {self._least_s:g} s, got {value!r}", param, ctx)
+        return seconds
 
 
 def format_option(command: Command) -> Command:

@@ -1,30 +1,16 @@
 """The command `analyze`."""
 
 import dataclasses
-from typing import Any
 
 import click
 
-from pinchpoint.clock import NS, SYSTEM_CLOCK, format_time, parse_span
+from pinchpoint.clock import NS, SYSTEM_CLOCK, format_time
 from pinchpoint.config import Config
-from pinchpoint.output import config_option, store_option
+from pinchpoint.output import Span, config_option, store_option
 from pinchpoint.progress import progress
 from pipelines.quiet import quiet_beam
 
 JOB = "analyze"
-
-
-class Span(click.ParamType[float]):
-    """A stretch of time such as 5m, 1h or 7d, in seconds."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds of the span."""
-        try:
-            return value if isinstance(value, float) else parse_span(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})

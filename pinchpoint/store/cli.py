@@ -6,10 +6,9 @@ from typing import Any
 import click
 
 from pinchpoint import output
-from pinchpoint.clock import parse_span
 from pinchpoint.config import Config
 from pinchpoint.errors import UsageError
-from pinchpoint.output import Column, config_option, store_option
+from pinchpoint.output import Column, Span, config_option, store_option
 
 _ROLES = ("shipper", "analysis", "reader")
 _COLUMNS = (Column("what", "WHAT"), Column("name", "NAME", whole=True), Column("change", "CHANGE"))
@@ -29,24 +28,6 @@ class Roles(click.ParamType[tuple[str, ...]]):
             if role not in _ROLES:
                 self.fail(f"expected some of {', '.join(_ROLES)} with commas between them, or none; got {role!r}", param, ctx)
         return wanted
-
-
-class Span(click.ParamType[float]):
-    """A span in seconds."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds of the span meant."""
-        if isinstance(value, float):
-            return value
-        try:
-            seconds = parse_span(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if seconds < 1:
-            self.fail(f"expected at least a second, got {value!r}", param, ctx)
-        return seconds
 
 
 @click.group()
@@ -70,7 +51,7 @@ def setup() -> None:
 @click.option("--key-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Write each key into a file of this folder that only you can read, instead of showing it.")
 @click.option("--rotate", is_flag=True, help="Make the keys anew and end those that are there.")
-@click.option("--expire", type=Span(), metavar="SPAN", help="How long new keys are valid, such as 90d.  [default: for ever]")
+@click.option("--expire", type=Span(least_s=1), metavar="SPAN", help="How long new keys are valid, such as 90d.  [default: for ever]")
 def elasticsearch(config: Config, store: str, output_format: str, dry_run: bool, roles: tuple[str, ...], key_dir: Path | None,
                   rotate: bool, expire: float | None) -> None:
     """Install templates, indices and API keys in Elasticsearch.
