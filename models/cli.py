@@ -11,7 +11,7 @@ from pinchpoint.clock import NS, SYSTEM_CLOCK, parse_span, parse_time
 from pinchpoint.config import Config
 from pinchpoint.errors import CauseFileError
 from pinchpoint.fields import CATEGORIES
-from pinchpoint.output import Column, config_option, format_option, store_option
+from pinchpoint.output import HELP, Column, config_option, format_option, store_option
 from pinchpoint.store import IncidentFilter, open_store
 
 
@@ -41,7 +41,7 @@ _INCIDENT_COLUMNS = (
 )
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @config_option
 @store_option
 @format_option
@@ -71,7 +71,7 @@ def incidents(config: Config, store: str, output_format: str, category: str | No
         click.echo(f"No incidents in {store}. Analyse what was shipped with: pinchpoint analyze", err=True)
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @config_option
 @store_option
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True,
@@ -98,7 +98,7 @@ def explain(config: Config, store: str, output_format: str, incident_id: str) ->
     click.echo("\n".join([summary(one), "", *render_incident(one, width=min(width, 100), color=sys.stdout.isatty())]))
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @config_option
 @store_option
 @click.argument("incident_id", metavar="ID")
@@ -119,7 +119,7 @@ def label(config: Config, store: str, incident_id: str, text: str, note: str | N
     click.echo(f"{one['id']} is labelled {text!r}.", err=True)
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def causes() -> None:
     """List, show and check the catalogue of causes.
 
@@ -133,7 +133,7 @@ _CAUSE_COLUMNS = (Column("id", "ID", whole=True), Column("name", "CAUSE", whole=
                   Column("summary", "WHAT IT IS"))
 
 
-@causes.command("list")
+@causes.command("list", context_settings=HELP)
 @config_option
 @format_option
 def list_causes(config: Config, output_format: str) -> None:
@@ -150,7 +150,7 @@ def list_causes(config: Config, output_format: str) -> None:
                 _CAUSE_COLUMNS, output_format)
 
 
-@causes.command()
+@causes.command(context_settings=HELP)
 @config_option
 @click.argument("name")
 def show(config: Config, name: str) -> None:
@@ -173,7 +173,7 @@ def show(config: Config, name: str) -> None:
     click.echo("\n".join(show_cause(one, min(output.terminal_width(), 100))))
 
 
-@causes.command()
+@causes.command(context_settings=HELP)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 def check(paths: tuple[Path, ...]) -> None:
     """Check cause files of your own.

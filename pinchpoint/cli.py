@@ -11,6 +11,7 @@ import click
 import pinchpoint
 from pinchpoint.errors import PinchpointError
 from pinchpoint.human import printable
+from pinchpoint.output import HELP
 
 #: What the root help says of each command. Asking the commands themselves would import every part of pinchpoint: seconds.
 #: A test holds these lines against the docstrings.
@@ -116,7 +117,7 @@ def check_package(package: str) -> None:
 
 @click.group(
     cls=EntryPointGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=HELP | {"max_content_width": 100},
     epilog="Every command has its own help: pinchpoint COMMAND -h",
 )
 @click.version_option(pinchpoint.__version__, message="%(prog)s %(version)s")

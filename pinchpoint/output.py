@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-__all__ = ["FORMATS", "Column", "Span", "config_option", "csv_text", "emit", "format_option", "json_text", "printable", "seconds", "share",
-           "size", "store_option", "table", "terminal_width", "three_digits"]
+__all__ = ["FORMATS", "HELP", "Column", "Span", "config_option", "csv_text", "emit", "format_option", "json_text", "printable", "seconds",
+           "share", "size", "store_option", "table", "terminal_width", "three_digits"]
 
 FORMATS = ("table", "json", "csv")
+
+#: Settings of every command: click keeps the first help option it makes, so that each command says it itself.
+HELP = {"help_option_names": ["-h", "--help"]}
 
 #: Column widths below which nothing of a text is recognised any more.
 _NARROWEST = 8

@@ -6,14 +6,14 @@ import click
 
 from pinchpoint.clock import NS, SYSTEM_CLOCK, format_time
 from pinchpoint.config import Config
-from pinchpoint.output import Span, config_option, store_option
+from pinchpoint.output import HELP, Span, config_option, store_option
 from pinchpoint.progress import progress
 from pipelines.quiet import quiet_beam
 
 JOB = "analyze"
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@click.command(context_settings=HELP | {"ignore_unknown_options": True, "allow_interspersed_args": True})
 @config_option
 @store_option
 @click.option("--since", type=Span(), metavar="SPAN", help="Analyse this much of the past, such as 1h or 7d.  "

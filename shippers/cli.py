@@ -12,13 +12,11 @@ import click
 from pinchpoint import config as settings
 from pinchpoint.clock import SYSTEM_CLOCK, format_time, parse_time
 from pinchpoint.errors import UsageError
-from pinchpoint.output import config_option, store_option
+from pinchpoint.output import HELP, config_option, store_option
 from pinchpoint.ship_settings import Files
 
-_CONTEXT = {"help_option_names": ["-h", "--help"]}
 
-
-@click.command(context_settings=_CONTEXT)
+@click.command(context_settings=HELP)
 def sdk() -> None:
     """Print the folder that brings the SDK to training code.
 
@@ -34,7 +32,7 @@ def sdk() -> None:
     click.echo(sdk_folder())
 
 
-@click.command(context_settings=_CONTEXT)
+@click.command(context_settings=HELP)
 @store_option
 @click.argument("action")
 @click.argument("details", nargs=-1, metavar="[KEY=VALUE]...")
@@ -81,7 +79,7 @@ def _detail(text: str) -> tuple[str, str]:
     return key, value
 
 
-@click.command(context_settings=_CONTEXT)
+@click.command(context_settings=HELP)
 @config_option
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--store", "stores", metavar="URL", multiple=True, envvar="PINCHPOINT_STORE",

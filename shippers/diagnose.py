@@ -14,14 +14,14 @@ import click
 from pinchpoint import output
 from pinchpoint.config import Config
 from pinchpoint.errors import InputError, PinchpointError, UsageError
-from pinchpoint.output import config_option
+from pinchpoint.output import HELP, config_option
 from pinchpoint.progress import progress
 from pinchpoint.store import open_store
 
 _GATE = 3
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @config_option
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--reader", metavar="NAME", help="Read the inputs as this format instead of looking inside.")

@@ -45,6 +45,12 @@ def test_help_is_everywhere(args, capsys):
     assert printed.err == ""
 
 
+def test_a_command_called_alone_knows_both_spellings_of_help(capsys):
+    """A command says -h is help even where the root was not asked first."""
+    assert [name for name in NAMES if cli.run(cli.root.get_command(click.Context(cli.root), name), ["-h"]) != 0] == []
+    assert capsys.readouterr().err == ""
+
+
 def test_the_version(pinchpoint):
     """The installed command knows its version."""
     assert pinchpoint("--version").stdout == f"pinchpoint {sys.modules['pinchpoint'].__version__}\n"

@@ -9,7 +9,7 @@ from pinchpoint.backup.places import Place, open_place
 from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.config import Config
 from pinchpoint.errors import UsageError
-from pinchpoint.output import Column, config_option, format_option, store_option
+from pinchpoint.output import HELP, Column, config_option, format_option, store_option
 from pinchpoint.progress import progress
 
 _BACKUPS = (Column("name", "NAME", whole=True), Column("made", "MADE", lambda text: str(text)[:19].replace("T", " "), whole=True),
@@ -19,7 +19,7 @@ _RESTORED = (Column("what", "WHAT", whole=True), Column("files", "FILES"), Colum
              Column("size_bytes", "SIZE", output.size), Column("state", "STATE"))
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @config_option
 @store_option
 @format_option
@@ -62,7 +62,7 @@ def backup(config: Config, store: str, output_format: str, to: str | None, repos
         click.echo("No backups there.", err=True)
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @config_option
 @store_option
 @format_option

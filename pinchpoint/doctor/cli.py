@@ -22,7 +22,7 @@ _COLORS = {"fault": "red", "warning": "yellow", "unknown": "cyan", "ok": "green"
 
 
 # not the shared options: they end the command where the settings cannot be read, and that is for the doctor to say
-@click.command()
+@click.command(context_settings=output.HELP)
 @click.option("--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
               help="Settings file.  [default: $PINCHPOINT_CONFIG, ./pinchpoint.toml, then that of the user]")
 @click.option("--store", metavar="URL", envvar="PINCHPOINT_STORE",

@@ -8,7 +8,7 @@ import click
 from pinchpoint import output
 from pinchpoint.config import Config
 from pinchpoint.errors import UsageError
-from pinchpoint.output import Column, Span, config_option, store_option
+from pinchpoint.output import HELP, Column, Span, config_option, store_option
 
 _ROLES = ("shipper", "analysis", "reader")
 _COLUMNS = (Column("what", "WHAT"), Column("name", "NAME", whole=True), Column("change", "CHANGE"))
@@ -30,7 +30,7 @@ class Roles(click.ParamType[tuple[str, ...]]):
         return wanted
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def setup() -> None:
     """Prepare the services that pinchpoint works with.
 
@@ -40,7 +40,7 @@ def setup() -> None:
     """
 
 
-@setup.command()
+@setup.command(context_settings=HELP)
 @config_option
 @store_option
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True,

@@ -19,7 +19,7 @@ import click
 from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.config import Config, default_url
 from pinchpoint.errors import PinchpointError, UsageError
-from pinchpoint.output import config_option, store_option
+from pinchpoint.output import HELP, config_option, store_option
 from shippers.watch.child import CannotStartError
 from shippers.watch.sdk_folder import sdk_folder
 from shippers.watch.session import Outcome, Session, child_environment
@@ -29,7 +29,7 @@ from shippers.watch.spool import WATCH_FILE, RecordWriter, Spool, spool_parent
 _SCRIPT = re.compile(r"(?:.*/)?([^/]+)\.(?:py|sh)")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "allow_interspersed_args": False})
+@click.command(context_settings=HELP | {"allow_interspersed_args": False})
 @config_option
 @store_option
 @click.option("--workload", metavar="NAME", help="What runs of the same thing share.  [default: the name of the script]")
