@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from pinchpoint import cli, config, fields, ship_settings
+from pinchpoint.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -40,11 +41,11 @@ def metrics_page() -> str:
     """Every metric, by the kind of entity it is read of."""
     parts = ["# Metrics", "Readings of one entity at one time. A counter only grows; the analysis takes differences. The last column "
              "prints the same number, so that anybody can check it."]
-    for entity in dict.fromkeys(metric.entity for metric in fields.METRICS.values()):
+    for entity in dict.fromkeys(metric.entity for metric in METRICS.values()):
         parts += [f"## {entity}", _table(("metric", "kind", "unit", "meaning", "check"), [
             (f"`{metric.name}`", metric.kind, metric.unit, metric.meaning, f"`{metric.check}`")
-            for metric in fields.METRICS.values() if metric.entity == entity])]
-    return _page(parts, "pinchpoint/fields.py")
+            for metric in METRICS.values() if metric.entity == entity])]
+    return _page(parts, "pinchpoint/metrics")
 
 
 def commands() -> list[tuple[str, click.Command]]:

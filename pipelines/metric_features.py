@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pinchpoint import fields, records
+from pinchpoint import records
 from pinchpoint.clock import NS
+from pinchpoint.metrics import METRICS, RATE
 from pipelines import groups
 from pipelines.groups import Floats, Integers
 from pipelines.maps import feature_map
@@ -20,7 +21,7 @@ def metric_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
     """Features of each entity from the metric records of one slice: gauges as mean, counters as rate per second.
 
     A rate needs two readings of the entity inside the slice; a counter that goes back was reset, and that difference is left
-    out. Metrics that `fields.METRICS` does not know are taken as gauges. A gauge that is a counter's rate already (`fields.RATE`)
+    out. Metrics that `METRICS` does not know are taken as gauges. A gauge that is a counter's rate already (`RATE`)
     stands where the counter itself was not read.
 
     Args:
@@ -37,7 +38,7 @@ def metric_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
     metric, row, value = metric[order], row[order], value[order]
     of, when = entity[row], start[row]
     same = np.concatenate(([False], (of[1:] == of[:-1]) & (metric[1:] == metric[:-1])))
-    counter = np.array([name in fields.METRICS and fields.METRICS[name].kind == "counter" for name in metrics], bool)[metric]
+    counter = np.array([name in METRICS and METRICS[name].kind == "counter" for name in metrics], bool)[metric]
     window = when // round(window_s * NS)
     rows, (entity_w, start_w) = groups.group(of, window)
     size = len(entity_w)
@@ -55,7 +56,7 @@ def metric_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
             count = np.bincount(rows[mine], minlength=size)
             features[name] = np.divide(groups.total(value[mine], rows[mine], size), count, out=np.full(size, np.nan), where=count > 0)
     for name in [name for name in features if _is_rate(name)]:
-        rate, counted = features.pop(name), name.removesuffix(fields.RATE)
+        rate, counted = features.pop(name), name.removesuffix(RATE)
         own = features.get(counted, np.full(size, np.nan))
         features[counted] = np.where(np.isnan(own), rate, own)
     source = first[entity_w]
@@ -71,7 +72,7 @@ def metric_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
 
 
 def _is_rate(name: str) -> bool:
-    metric = fields.METRICS.get(name.removesuffix(fields.RATE)) if name.endswith(fields.RATE) else None
+    metric = METRICS.get(name.removesuffix(RATE)) if name.endswith(RATE) else None
     return metric is not None and metric.kind == "counter"
 
 

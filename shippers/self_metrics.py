@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pinchpoint import fields
+from pinchpoint.metrics import METRICS
 from shippers.sources.reading import Reading
 
 PREFIX = "agent."
@@ -58,7 +58,7 @@ def page(samples: Iterable[Sample]) -> bytes:
         by_name.setdefault(sample.name, []).append(sample)
     lines = []
     for name, some in by_name.items():
-        known = fields.METRICS.get(name)
+        known = METRICS.get(name)
         shown = "pinchpoint_" + _NOT_A_LETTER.sub("_", name)
         if known is not None:
             lines.append(f"# HELP {shown} {known.meaning} ({known.unit})")

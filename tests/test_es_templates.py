@@ -11,6 +11,7 @@ from services_fixtures import VERSIONS
 
 from pinchpoint import fields
 from pinchpoint.config import Config
+from pinchpoint.metrics import METRICS
 from pinchpoint.store.es import existing, mappings, names, templates
 from pinchpoint.store.es.address import Access
 from pinchpoint.store.es.door import Door
@@ -97,7 +98,7 @@ def test_every_known_metric_is_mapped_with_its_unit_and_kind():
     found = mappings.of_kind("metric")["properties"]["metrics"]["properties"]
 
     assert found == {name: {"type": "double", "time_series_metric": metric.kind, "meta": {"unit": metric.unit}}
-                     for name, metric in fields.METRICS.items()}
+                     for name, metric in METRICS.items()}
 
 
 def test_every_stream_and_index_has_a_template_of_its_own():

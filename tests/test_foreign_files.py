@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pinchpoint import fields
 from pinchpoint.errors import MappingFileError
+from pinchpoint.metrics import METRICS, RATE
 from pinchpoint.store.es import foreign_files
 from pinchpoint.store.es.export import Hit
 from pinchpoint.store.es.foreign_decoding import decode
@@ -70,13 +70,13 @@ def test_a_mistake_is_named_with_its_place(written, text, said):
 
 def test_what_comes_with_pinchpoint_is_faithful():
     """Readings under our names have entities of their kind; a rate is that of a counter."""
-    entities = {name: metric.entity for name, metric in fields.METRICS.items()}
+    entities = {name: metric.entity for name, metric in METRICS.items()}
     wrong = [(entry.name, name) for entry in load().all for name in entry.metrics
-             if entities.get(name.removesuffix(fields.RATE), entry.entity_kind) != entry.entity_kind]
-    rates = [name.removesuffix(fields.RATE) for entry in load().all for name in entry.metrics if name.endswith(fields.RATE)]
+             if entities.get(name.removesuffix(RATE), entry.entity_kind) != entry.entity_kind]
+    rates = [name.removesuffix(RATE) for entry in load().all for name in entry.metrics if name.endswith(RATE)]
 
     assert wrong == []
-    assert {fields.METRICS[name].kind for name in rates} == {"counter"}
+    assert {METRICS[name].kind for name in rates} == {"counter"}
 
 
 def test_every_file_with_pinchpoint_names_each_entry_once():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pinchpoint import fields
+from pinchpoint.metrics import METRICS
 from shippers.sources.filesystem import FilesystemSource
 from shippers.sources.host import HostSource
 from shippers.sources.network import NetworkSource
@@ -209,7 +209,7 @@ def test_this_host_is_read_in_the_names_of_the_table() -> None:
     for source in (HostSource("h"), NetworkSource("h"), FilesystemSource("h"), NfsSource("h")):
         for reading in source.read():
             for name in reading.metrics:
-                assert fields.METRICS[name].entity == reading.entity_kind
+                assert METRICS[name].entity == reading.entity_kind
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"eth0: 1 2\n", b"Tcp: a b\nTcp: x\n", b"Tcp: OutSegs\n",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pinchpoint import fields
+from pinchpoint.metrics import METRICS
 from shippers.sources.cgroup import CgroupSource
 from shippers.sources.host import HostSource
 from shippers.sources.process import ProcessSource, parse_stat
@@ -97,7 +97,7 @@ def test_every_reading_has_a_name_of_the_table() -> None:
     assert {"host", "process"} <= {reading.entity_kind for reading in readings}
     for reading in readings:
         for name in reading.metrics:
-            assert fields.METRICS[name].entity == reading.entity_kind
+            assert METRICS[name].entity == reading.entity_kind
 
 
 @pytest.mark.parametrize(("files", "expected"), [

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from pinchpoint import fields
 from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.errors import ConfigError
+from pinchpoint.metrics import METRICS
 from shippers.http_connection import Response, Route
 from shippers.http_server import HttpServer
 from shippers.sources.exposition import Page, Sample
@@ -130,7 +130,7 @@ def test_names_that_are_mapped_are_in_the_table_of_metrics() -> None:
     """Every name has its unit and meaning, and is a reading of the entity the table says."""
     for exposed, names in NAMES.items():
         for name in names:
-            assert (exposed, fields.METRICS[name.metric].entity) == (exposed, name.entity)
+            assert (exposed, METRICS[name.metric].entity) == (exposed, name.entity)
 
 
 @pytest.mark.parametrize(("line", "expected"), [

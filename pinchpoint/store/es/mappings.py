@@ -3,6 +3,7 @@
 from typing import Any
 
 from pinchpoint import __version__, fields
+from pinchpoint.metrics import METRICS, Metric
 from pinchpoint.store.es import names
 
 Mapping = dict[str, Any]
@@ -72,12 +73,12 @@ def _property(name: str) -> Mapping:
     field = fields.FIELDS[name]
     if field.type == "numbers":
         # dots in the names of readings are part of the names; without a mapping of its own a name can be neither charted nor averaged
-        known = {metric.name: _metric(metric) for metric in fields.METRICS.values()} if name == "metrics" else {}
+        known = {metric.name: _metric(metric) for metric in METRICS.values()} if name == "metrics" else {}
         return {"type": "object", "subobjects": False, "dynamic": True, "properties": known}
     return _BY_NAME.get(name) or _BY_TYPE[field.type]
 
 
-def _metric(metric: fields.Metric) -> Mapping:
+def _metric(metric: Metric) -> Mapping:
     return {"type": "double", "time_series_metric": metric.kind, "meta": {"unit": metric.unit}}
 
 
