@@ -91,10 +91,15 @@ class Redactor:
             data = pattern.sub(REDACTED, data)
         return data
 
-    def lines(self, lines: list[bytes]) -> list[bytes]:
-        """Lines of one text; of a private key that is spread over several only the first line stays."""
+    def lines(self, lines: list[bytes], key_lines: int = 0) -> tuple[list[bytes], int]:
+        """Lines of one text; of a private key that is spread over several only the first line stays.
+
+        Args:
+            lines: of a text.
+            key_lines: how many lines of a private key came just before.
+        Returns: the lines, and how many lines of a private key came last.
+        """
         found: list[bytes] = []
-        key_lines = 0
         for line in lines:
             if key_lines:
                 key_lines = 0 if KEY_END in line or key_lines >= MOST_KEY_LINES else key_lines + 1
@@ -103,7 +108,7 @@ class Redactor:
             if KEY_BEGIN in line and b"PRIVATE KEY" in line and KEY_END not in line:
                 key_lines = 1
             found.append(self(line))
-        return found
+        return found, key_lines
 
 
 def _hide_value(found: re.Match[bytes]) -> bytes:

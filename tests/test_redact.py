@@ -58,7 +58,7 @@ def test_private_key_over_several_lines():
 
     expected = [b"before", b"-----BEGIN PRIVATE KEY-----[redacted]", b"[redacted]", b"[redacted]", b"[redacted]", b"after"]
 
-    assert expected == redact.lines(lines)
+    assert (expected, 0) == redact.lines(lines)
 
 
 @pytest.mark.parametrize("piece", [b"a", b'"', b"password", b'password="', b"password=\\", b"password  ", b"token:", b"://", b"://a",

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tailing import Agent, messages
 
 from pinchpoint.delivery.bulk import cut, encode
@@ -212,6 +214,26 @@ def test_times_that_are_none(value):
 
         assert record["@timestamp"] == T
         assert json.dumps(value).strip('"') == record["labels"]["@timestamp"]
+
+
+@given(st.lists(st.sampled_from(["2026-01-01 10:00:00Z INFO ready", "[2026-01-01T10:00:00,5+01:00] step", "WARN slow", "[error] \t lost",
+                                 'say "a","b"', "back\\", "\\", '"', "ü €", "\x7f\x1b[0m", "plain", "99 nothing", "x" * 130 + " ERROR late"]),
+                min_size=1, max_size=40))
+def test_lines_together_give_what_each_gives_alone(lines):
+    """A block of text becomes the documents that its lines become one by one."""
+    assert [one(line, format="text") for line in lines] == parse(*lines, format="text")
+
+
+def test_a_private_key_across_reads():
+    """The rest of a private key is hidden though its beginning came in an earlier read."""
+    files = FileSet(("/var/log/app.log",))
+    parser = LineParser(Enrichment(Log("f" * 8, "/var/log/app.log", (1, 2)), files, {}), files, redact)
+    found = []
+    for line in (b"-----BEGIN PRIVATE KEY-----\n", b"MIIEabcd\n", b"-----END PRIVATE KEY-----\n", b"after\n"):
+        (offsets, body), _ = parser.parse(Framed(line, [len(line)], [0], 0), T, final=True)
+        found += [json.loads(document)["message"] for _, _, document in LogItems(body, len(offsets))._items]
+
+    assert ["-----BEGIN PRIVATE KEY-----[redacted]", "[redacted]", "[redacted]", "after"] == found
 
 
 def test_logfmt():

@@ -26,13 +26,6 @@ class Enrichment:
             self.fields["rank"] = files.rank
         self.labels = {**containers.labels_of_path(log.path), **files.labels}
 
-    def template(self, fields: Mapping[str, str]) -> bytes:
-        """The same for lines of text: a format that takes the offset twice, the time and the message, both as they stand in JSON."""
-        rest = {name: value for name, value in {**self.fields, **fields}.items() if name != "message"}
-        members = _ENCODE({**rest, "labels": self.labels} if self.labels else rest).replace(b"%", b"%%")[1:]
-        head = b'{"event.id":"%b-%%012x","log.offset":%%d,"@timestamp":"%%b","message":"%%b",' % self.log_id.encode()
-        return head + members
-
     def document(self, start: int, time: str, fields: Mapping[str, Any], labels: Mapping[str, str]) -> bytes:
         """The document of a record that starts at this offset."""
         record: dict[str, Any] = {"@timestamp": time, "event.id": f"{self.log_id}-{start:012x}", "log.offset": start,

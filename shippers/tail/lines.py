@@ -18,6 +18,7 @@ from shippers.tail.logfmt import parse_logfmt
 from shippers.tail.multiline import Pattern, Tracebacks
 from shippers.tail.settings import PYTHON, FileSet
 from shippers.tail.shapes import Rows, Shape, learn, render
+from shippers.tail.texts import Texts
 from shippers.tail.times import leading_time
 
 _DECODE = msgspec.json.Decoder().decode
@@ -48,7 +49,8 @@ class LineParser:
         self._joiner = Tracebacks() if files.multiline == PYTHON else Pattern(files.multiline)
         self._redactor = redactor
         self._shapes: list[Shape] = []
-        self._text_templates: dict[str | None, bytes] = {}
+        self._texts = Texts(enrichment)
+        self._key_lines = 0
         self._observed = ""
         self.used_observed = False
         """Whether a line of the last call had no time of its own."""
@@ -82,21 +84,20 @@ class LineParser:
         lengths = framed.lengths
         if not text.isascii() and (decoded := self._decoded(lines := lines_of(text))) != lines:
             text, lengths = text_of(decoded), [len(line) + 1 for line in decoded]
-        if self._format in ("auto", "json") and (text[:1] == b"{" or b"\n{" in text[:sum(lengths[:_LOOKED_AT])]):
-            return (starts, b"".join(self._in_chunks(text, lengths, starts))), 0
-        return self._clean(starts, lines_of(text)), 0
+        is_json = self._format in ("auto", "json") and (text[:1] == b"{" or b"\n{" in text[:sum(lengths[:_LOOKED_AT])])
+        return (starts, b"".join(self._in_chunks(text, lengths, starts, is_json))), 0
 
-    def _in_chunks(self, text: bytes, lengths: list[int], starts: list[int]) -> Iterator[bytes]:
+    def _in_chunks(self, text: bytes, lengths: list[int], starts: list[int], is_json: bool) -> Iterator[bytes]:
         """The body of lines, in pieces that fit into a processor's cache: that is twice as fast."""
         at = 0
-        step = max(1, _CHUNK_BYTES * len(lengths) // len(text))
+        step = max(1, _CHUNK_BYTES * len(lengths) // max(len(text), 1))
         for number in range(0, len(lengths), step):
             chunk = text[at:at + sum(lengths[number:number + step])]
             at += len(chunk)
             some = starts[number:number + step]
             # secrets and control characters are looked for in the texts of the result, a quarter of the bytes
             not_json, used_observed = self.not_json, self.used_observed
-            body = self._by_shape(chunk, some)
+            body = self._by_shape(chunk, some) if is_json else None
             if body is None:
                 self.not_json, self.used_observed = not_json, used_observed
                 body = self._clean(some, lines_of(chunk))[1]
@@ -184,37 +185,18 @@ class LineParser:
 
     def _clean(self, starts: list[int], lines: list[bytes]) -> Documents:
         """The documents of lines of valid UTF-8, each parsed by itself, without secrets."""
+        if not lines:  # all of them wait for what belongs to them
+            return starts, b""
         block = b"\n".join(lines)
-        if self._redactor.suspects(block):
-            lines = self._redactor.lines(lines)
+        if self._key_lines or self._redactor.suspects(block):
+            lines, self._key_lines = self._redactor.lines(lines, self._key_lines)
             block = b"\n".join(lines)
         structured = self._format != "text" and (block.startswith(b"{") or b"\n{" in block or _LOGFMT_HINT.search(block))
         if structured or self._format in ("logfmt", "json"):
             return self._body(starts, list(map(self._parse, starts, lines)))
-        return self._body(starts, self._texts(starts, lines, block))
-
-    def _texts(self, starts: list[int], lines: list[bytes], block: bytes) -> list[bytes]:
-        """The documents of lines that are nothing but text."""
-        # looked for in all lines at once: hardly any block of text holds a character that has to be escaped
-        escapes = (b'"' in block or b"\\" in block or block.count(b"\n") >= len(lines)
-                   or len(block.translate(None, _CONTROLS)) != len(block))
-        observed = self._observed.encode()
-        documents = []
-        for start, line in zip(starts, lines, strict=True):
-            text = line.decode()
-            time = leading_time(text)
-            if time is None:
-                self.used_observed = True
-            template = self._text_template(guess_level(text))
-            written = _ENCODE(text)[1:-1] if escapes else line
-            documents.append(template % (start, start, observed if time is None else time.encode(), written))
-        return documents
-
-    def _text_template(self, level: str | None) -> bytes:
-        template = self._text_templates.get(level)
-        if template is None:
-            template = self._text_templates[level] = self._enrichment.template({} if level is None else {"log.level": level})
-        return template
+        body, observed = self._texts.body(starts, lines, self._observed)
+        self.used_observed |= observed
+        return starts, body
 
     def _clean_one(self, start: int, line: bytes) -> bytes:
         return self._parse(start, self._redactor(line))
@@ -245,7 +227,7 @@ class LineParser:
 
     def _containers(self, form: str, lines: list[bytes], starts: list[int], final: bool) -> tuple[Documents, int]:
         wrapped, waiting = containers.unwrap(form, lines, starts, final=final)
-        texts = self._redactor.lines(self._decoded([one.text for one in wrapped]))
+        texts, self._key_lines = self._redactor.lines(self._decoded([one.text for one in wrapped]), self._key_lines)
         begins, certain = self._joiner.groups(texts) if self._joiner.may_occur(b"\n".join(texts)) else (list(range(len(texts))), len(texts))
         if final:
             certain = len(texts)

@@ -9,18 +9,16 @@ import dataclasses
 import datetime
 import functools
 import re
-from binascii import hexlify
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain, pairwise
-from struct import pack
+from itertools import chain
 from typing import Any
 
 import msgspec
 
-from shippers.items import CREATE, CREATED
 from shippers.tail.enrichment import Enrichment
 from shippers.tail.flatten import ALIASES, FIELD_VALUES
 from shippers.tail.levels import level_of
+from shippers.tail.weave import TIME, are_same, opening, weave
 
 _DECODE = msgspec.json.Decoder(str).decode
 _ENCODE = msgspec.json.Encoder().encode
@@ -38,7 +36,6 @@ _ESCAPED_TEXT = rb'"([^"\\]*+(?:\\["\\/bfnrtu][^"\\]*+)*+)"'
 _MINUTE = re.compile(rb"[12]\d{3}-\d\d-\d\dT\d\d:\d\d")
 _TEXT = b"\0text\0"
 _MOST_VALUES = 60
-_LEAST_HEXADECIMAL = 1 << 48
 
 
 Rows = list[tuple[bytes, ...]]
@@ -92,34 +89,10 @@ def render(shape: Shape, rows: Rows, starts: Sequence[int], observed: str) -> tu
     texts = b"\n".join(chain.from_iterable([_distinct(groups[number]) for number in shape.texts]))
     if not _is_text(texts):
         return None
-    ids = hexadecimal(starts)
-    varying: list[tuple[int, Sequence[bytes]]] = [(_ID, ids), (_ID_AGAIN, ids), (_OFFSET, decimal(starts))]
-    pieces = shape.pieces.copy()
+    gaps = [(gap, tuple(map(_level, groups[group])) if gap == shape.level else groups[group]) for gap, group in shape.columns]
     if shape.time is None:
-        pieces[_TIME_GAP] = observed.encode()
-    for gap, group in shape.columns:
-        values = groups[group]
-        if gap == shape.level:
-            values = tuple(map(_level, values))
-        if _are_same(values):
-            pieces[gap] = values[0]
-        else:
-            varying.append((gap, values))
-    return _interleaved(pieces, varying), texts
-
-
-def _interleaved(pieces: list[bytes], varying: list[tuple[int, Sequence[bytes]]]) -> bytes:
-    """The pieces once for each value, with the values in their gaps. What is the same in all lines is put together first."""
-    gaps = [-1, *(gap for gap, _ in varying), len(pieces)]
-    row = [b""] * (2 * len(varying) + 1)
-    row[::2] = [b"".join(pieces[before + 1:gap]) for before, gap in pairwise(gaps)]
-    flat = row * len(varying[0][1])
-    for number, (_, values) in enumerate(varying):
-        flat[2 * number + 1::len(row)] = values
-    return b"".join(flat)
-
-
-_ID, _ID_AGAIN, _OFFSET, _TIME_GAP = 1, 3, 5, 7
+        gaps.insert(0, (TIME, (observed.encode(),)))
+    return weave(shape.pieces, starts, gaps), texts
 
 
 def _are_times(values: tuple[bytes, ...]) -> bool:
@@ -129,13 +102,9 @@ def _are_times(values: tuple[bytes, ...]) -> bool:
     return all(map(is_minute, {value[:_MINUTE_BYTES] for value in values}))
 
 
-def _are_same(values: Sequence[bytes]) -> bool:
-    return values[0] == values[-1] and values.count(values[0]) == len(values)
-
-
 def _distinct(values: tuple[bytes, ...]) -> Collection[bytes]:
     """The values of a key, each once where most come again; none where they are plain hexadecimal numbers."""
-    if _are_same(values):
+    if are_same(values):
         return values[:1]
     if len(set(values[:_SAMPLE])) < _SAMPLE and len(found := set(values)) * 2 <= len(values):
         return found
@@ -156,22 +125,6 @@ def _is_text(texts: bytes) -> bool:
 @functools.lru_cache(256)
 def _level(name: bytes) -> bytes:
     return level_of(name.decode()).encode()
-
-
-def hexadecimal(starts: Sequence[int]) -> list[bytes]:
-    """Offsets as ids have them.
-
-    >>> hexadecimal([10, 1 << 40])
-    [b'00000000000a', b'010000000000']
-    """
-    if not starts or starts[-1] >= _LEAST_HEXADECIMAL:
-        return [b"%012x" % start for start in starts]
-    return hexlify(pack(f">{len(starts)}Q", *starts), b"\n", 8)[4:].split(b"\n0000")
-
-
-def decimal(starts: Sequence[int]) -> list[bytes]:
-    """Offsets as numbers of JSON."""
-    return _ENCODE(starts)[1:-1].split(b",")
 
 
 @dataclasses.dataclass(slots=True)
@@ -260,10 +213,8 @@ def _value(name: str, value: Any, layout: _Layout) -> bytes:
 def _shape(source: bytes, layout: _Layout, enrichment: Enrichment) -> Shape:
     groups = {place: (number, written) for number, (place, written) in enumerate(zip(layout.captured, layout.written, strict=True))}
     timed = groups.pop(("field", "@timestamp"), None)
-    log_id = enrichment.log_id.encode()
-    pieces = [CREATE + log_id + b"-", b"", CREATED + b'\n{"event.id":"%b-' % log_id, b"", b'","log.offset":', b"",
-              b',"@timestamp":"', b"", b'"']
-    columns = [] if timed is None else [(_TIME_GAP, timed[0])]
+    pieces = opening(enrichment.log_id.encode())
+    columns = [] if timed is None else [(TIME, timed[0])]
     level = None
     constants = {("field", name): value for name, value in enrichment.fields.items()}
     constants |= {("label", name): value for name, value in enrichment.labels.items()}

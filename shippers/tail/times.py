@@ -3,6 +3,7 @@
 import datetime
 import functools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from pinchpoint.clock import NS, format_time
@@ -11,6 +12,10 @@ _ISO = re.compile(r"[\[(]?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\
 #: Numbers up to these many digits before the point are seconds, milliseconds, microseconds, nanoseconds since 1970.
 _EPOCHS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
 _EARLIEST_S = 631_152_000  # 1990: a smaller number is no time of a log line
+
+
+_BEGINS = frozenset(b"%c" % byte for byte in b"0123456789[(")
+_MOST_TIME = 64
 
 
 @functools.lru_cache(4096)
@@ -37,6 +42,19 @@ def leading_time(text: str) -> str | None:
     if second is None or len(second) != 19:
         return None
     return f"{second}.{fraction}Z" if fraction else f"{second}Z"
+
+
+def leading_times(lines: Sequence[bytes], otherwise: str) -> tuple[list[bytes], bool]:
+    """The time at the start of each line, or another one where there is none; and whether every line has one.
+
+    >>> leading_times([b"2026-01-01 00:00:00Z step 3", b"step 4"], "2027-01-01T00:00:00Z")
+    ([b'2026-01-01T00:00:00Z', b'2027-01-01T00:00:00Z'], False)
+    """
+    absent = otherwise.encode()
+    if _BEGINS.isdisjoint({line[:1] for line in lines}):
+        return [absent] * len(lines), False
+    found = [leading_time(line[:_MOST_TIME].decode(errors="replace")) for line in lines]
+    return [absent if time is None else time.encode() for time in found], None not in found
 
 
 def time_of(value: Any) -> str | None:
