@@ -217,8 +217,8 @@ def test_times_that_are_none(value):
 
 
 @given(st.lists(st.sampled_from(["2026-01-01 10:00:00Z INFO ready", "[2026-01-01T10:00:00,5+01:00] step", "WARN slow", "[error] \t lost",
-                                 'say "a","b"', "back\\", "\\", '"', "ü €", "\x7f\x1b[0m", "plain", "99 nothing", "x" * 130 + " ERROR late"]),
-                min_size=1, max_size=40))
+                                 'say "a","b"', "back\\", "\\", '"', "ü €", "\x7f\x1b[0m", "plain", "99 nothing",
+                                 "x" * 130 + " ERROR late"]), min_size=1, max_size=40))
 def test_lines_together_give_what_each_gives_alone(lines):
     """A block of text becomes the documents that its lines become one by one."""
     assert [one(line, format="text") for line in lines] == parse(*lines, format="text")
@@ -233,7 +233,7 @@ def test_a_private_key_across_reads():
         (offsets, body), _ = parser.parse(Framed(line, [len(line)], [0], 0), T, final=True)
         found += [json.loads(document)["message"] for _, _, document in LogItems(body, len(offsets))._items]
 
-    assert ["-----BEGIN PRIVATE KEY-----[redacted]", "[redacted]", "[redacted]", "after"] == found
+    assert found == ["-----BEGIN PRIVATE KEY-----[redacted]", "[redacted]", "[redacted]", "after"]
 
 
 def test_logfmt():

@@ -33,7 +33,8 @@ class Intake:
 
     def __init__(self, offsets: Offsets, count: collections.Counter[str]) -> None:
         self._offsets, self._count = offsets, count
-        self._expansion = 20.0  # bytes of documents per byte read, so much for short lines
+        self.expansion = 20.0
+        """Bytes of documents per byte read; so much for short lines."""
 
     def take(self, one: Followed, left: int, quiet: bool, time: str, observed: dict[str, Observed]) -> Taken:
         """What is new in one log, up to about so many bytes of a bulk; moves its cursor.
@@ -48,7 +49,7 @@ class Intake:
         """
         cursor = one.cursor
         mark = self._offsets.observed_at(one.log.id, cursor.offset)
-        block, whole = self._next_block(one, int(left / self._expansion), 0 if mark is None else mark.end - cursor.offset)
+        block, whole = self._next_block(one, int(left / self.expansion), 0 if mark is None else mark.end - cursor.offset)
         if not block:
             return NOTHING
         limit = self._offsets.next_mark(one.log.id, cursor.offset) - cursor.offset
@@ -73,7 +74,7 @@ class Intake:
             one.waiting_size = one.size
             return NOTHING
         expansion = max(0.5, size / len(block))
-        self._expansion = max(expansion, 0.8 * self._expansion + 0.2 * expansion)  # too small a batch costs less than lines parsed in vain
+        self.expansion = max(expansion, 0.8 * self.expansion + 0.2 * expansion)  # too small a batch costs less than lines parsed in vain
         skipping = mark.skipping if mark is not None and again else framed.skipping
         if cursor.offset < HEAD_BYTES:
             one.head = cursor.head(whole, consumed)

@@ -72,7 +72,7 @@ class Tail:
         observed: dict[str, Observed] = {}
         bodies: list[bytes] = []
         count = 0
-        left, more = most_bytes, False
+        left, unread = most_bytes, 0
         time = format_time(self._clock.now_ns())
         again: list[tuple[float, str]] = []
         while left > 0 and self._due and self._due[0][0] <= now_s:
@@ -89,10 +89,12 @@ class Tail:
             left -= len(taken.body)
             bodies.append(taken.body)
             count += taken.records
-            more |= taken.more
+            if taken.more:
+                unread += most_bytes if one.packed else one.unread  # nobody knows how long the rest of a packed file is
             due_s = self._next_due_s(one, now_s, one.cursor is not cursor)
             if due_s is not None:
                 again.append((due_s, log_id))
+        others = bool(self._due) and self._due[0][0] <= now_s
         for each in again:
             heapq.heappush(self._due, each)
         if not before:
@@ -104,7 +106,8 @@ class Tail:
                 self._followed[log_id].cursor = cursor
             self._rests_until_s = now_s + RETRY_S
             return None
-        self._rests_until_s = now_s if more or left <= 0 else now_s + self._linger_s
+        # what is left of a batch waits for more: each request costs as much as some hundred lines
+        self._rests_until_s = now_s if others or unread * self._intake.expansion >= most_bytes else now_s + self._linger_s
         self._close_surplus()
         handed = _Handed({log_id: self._followed[log_id].cursor for log_id in before})
         self._handed.append(handed)
