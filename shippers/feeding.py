@@ -13,6 +13,7 @@ from shippers.polling import Poller, Task
 from shippers.redact import Redactor
 from shippers.self_metrics import Sample, of_counters
 from shippers.sources.documents import reading_items
+from shippers.sources.pod_resources import PodResources
 from shippers.sources.reading import Reading
 from shippers.spool import Spool
 
@@ -54,6 +55,7 @@ class Feeds:
         self._receivers: list[Receiver] = []
         self._counted: list[Counted] = []
         self._closers: list[Callable[[], None]] = []
+        self._pods: PodResources | None = None
         tasks = [*self._readings(ship, of_agent), *self._followed(ship, state)]
         self.poller = Poller(tasks, spool.push, clock)
 
@@ -79,6 +81,8 @@ class Feeds:
     def problems(self) -> dict[str, str]:
         """Sources that cannot be read just now, with the reason."""
         found = {task.name: task.problem for task in self.poller.tasks if task.problem}
+        if self._pods is not None and self._pods.problem:
+            found["jobs"] = self._pods.problem
         found.update((f"scrape {one.url}", one.problem) for one in self._counted if isinstance(one, _Scraped) and one.problem)
         return found
 
@@ -108,6 +112,7 @@ class Feeds:
             from shippers.sources.jobs import JobSource
 
             jobs = JobSource(self._host, position=state / "jobs", job_folder=ship.jobs.mapping_dir, **given)
+            self._pods = jobs.pods
             yield self._follow("jobs", ship.jobs.interval_s, jobs)
         if ship.events is not None and ship.events.watch is not None:
             from shippers.sources.event_folder import EventFolder

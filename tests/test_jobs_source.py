@@ -1,14 +1,19 @@
 """Which job, rank and container has which process and GPU, from environments, control groups and job files."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from source_spool import as_row
 
 from pinchpoint.clock import NS, SYSTEM_CLOCK, HeldClock
@@ -17,6 +22,7 @@ from shippers.redact import Redactor
 from shippers.sources.job_files import read_job_files
 from shippers.sources.job_places import place_of, variables
 from shippers.sources.jobs import JobSource, JobsState
+from shippers.sources.pod_resources import SOCKET, _response, places
 
 NOW_NS = HeldClock().now_ns()
 POD = "0f2c3a44-1b2c-4d5e-8f90-a1b2c3d4e5f6"
@@ -288,14 +294,77 @@ def test_job_files_that_make_no_sense_are_no_jobs(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_known_has_a_name(tmp_path: Path) -> None:
-    """A missing folder, and a kubelet that would have to be asked."""
+    """A missing folder, no kubelet, and a kubelet that does not answer."""
     host = Host(tmp_path)
-    source = host.source(tmp_path / "none").source
-    assert source.states() == [JobsState.NO_JOB_FOLDER, JobsState.NO_KUBELET]
-    socket = tmp_path / "var/lib/kubelet/pod-resources/kubelet.sock"
+    source = host.source(tmp_path / "none")
+    assert source.source.states() == [JobsState.NO_JOB_FOLDER, JobsState.NO_KUBELET]
+    socket = tmp_path / SOCKET
     socket.parent.mkdir(parents=True)
     socket.write_bytes(b"")
-    assert source.states() == [JobsState.NO_JOB_FOLDER, JobsState.KUBELET_NOT_ASKED]
+    source.read()
+
+    assert source.source.states() == [JobsState.NO_JOB_FOLDER, JobsState.KUBELET_SILENT]
+    assert source.source.pods.problem == "the kubelet does not tell which pod has which GPU: UNAVAILABLE"
+
+
+def listed(pods: dict[tuple[str, str, str], dict[str, list[str]]]) -> bytes:
+    """An answer of the kubelet, by namespace, pod and container."""
+    response = _response()()
+    for (namespace, name, container), devices in pods.items():
+        one = response.pod_resources.add(name=name, namespace=namespace).containers.add(name=container)
+        for resource, ids in devices.items():
+            one.devices.add(resource_name=resource, device_ids=ids)
+    return bytes(response.SerializeToString())
+
+
+class Kubelet:
+    """A gRPC server on the kubelet's socket."""
+
+    def __init__(self, root: Path) -> None:
+        self.answer = b""
+        self._server = grpc.server(ThreadPoolExecutor(1))
+        handler = grpc.unary_unary_rpc_method_handler(lambda request, context: self.answer)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("v1.PodResourcesLister", {"List": handler}),))
+        (root / SOCKET).parent.mkdir(parents=True, exist_ok=True)
+        self._server.add_insecure_port(f"unix:{root / SOCKET}")
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop(0).wait()
+
+
+def of_pods(items: list[Item]) -> list[tuple[str, str, str]]:
+    documents = [json.loads(item.document) for item in items]
+    return [(one["event.action"], one["labels"]["pod.name"], one["labels"].get("gpu.uuid") or one["labels"]["gpu.device"])
+            for one in documents]
+
+
+def test_the_kubelet_tells_which_pod_has_which_gpu(tmp_path: Path) -> None:
+    """GPUs, MIG instances and shares of a GPU; processors and network cards are nobody's GPU. A kubelet that goes away releases nothing."""
+    host, kubelet = Host(tmp_path), Kubelet(tmp_path)
+    kubelet.answer = listed({
+        ("ml", "train-0", "main"): {"nvidia.com/gpu": ["GPU-aa", "GPU-bb::2"], "cpu": ["3"], "rdma/hca": ["mlx5_0"]},
+        ("ml", "serve-0", "main"): {"nvidia.com/mig-1g.10gb": ["MIG-cc"], "amd.com/gpu": ["0000:c1:00.0"]}})
+    source = host.source()
+    first = of_pods(source.read())
+    again = of_pods(source.read())
+    kubelet.answer = listed({("ml", "serve-0", "main"): {"nvidia.com/mig-1g.10gb": ["MIG-cc"]}})
+    second = of_pods(source.read())
+    kubelet.stop()
+    third = of_pods(source.read())
+
+    assert first == [("job_assigned", "train-0", "GPU-aa"), ("job_assigned", "train-0", "GPU-bb"), ("job_assigned", "serve-0", "MIG-cc"),
+                     ("job_assigned", "serve-0", "0000:c1:00.0")]
+    assert (again, third) == ([], [])
+    assert sorted(second) == [("job_released", "serve-0", "0000:c1:00.0"), ("job_released", "train-0", "GPU-aa"),
+                              ("job_released", "train-0", "GPU-bb")]
+
+
+@given(st.binary(max_size=200))
+def test_no_answer_of_a_kubelet_is_fatal(answer: bytes) -> None:
+    """Whatever bytes it sends are places, or no answer."""
+    with contextlib.suppress(ValueError):
+        assert isinstance(places(answer), dict)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -13,12 +13,15 @@ from shippers.sources.documents import Redact, make_item, place_fields, without_
 from shippers.sources.job_files import read_job_files
 from shippers.sources.job_places import Place
 from shippers.sources.job_processes import JobProcesses
+from shippers.sources.pod_resources import PodResources
 from shippers.sources.position import Position
 from shippers.sources.reading import ROOT, number_after, read_once
 
+_NO_PROCESS = ("gpu/", "pod/")
 _NAMED = ("job.id", "pod.name", "rank", "gpus", "gpu.index")
 
-#: What is assigned, by what has it: `BOOT/PID/TICKS` for a process, `gpu/NAME/JOB` for a file of the job folder.
+#: What is assigned, by what has it: `BOOT/PID/TICKS` for a process, `gpu/NAME/JOB` for a file of the job folder, `pod/DEVICE/…` for what
+#: the kubelet tells.
 Assigned = dict[str, Place]
 
 
@@ -28,8 +31,7 @@ class JobsState(enum.Enum):
     NO_JOB_FOLDER = "the folder with the jobs of each GPU is not there: no prologue of the scheduler writes it on this host"
     FORBIDDEN = "environments of some processes cannot be read: run the agent as root, or give it CAP_SYS_PTRACE"
     NO_KUBELET = "no kubelet runs on this host"
-    KUBELET_NOT_ASKED = ("the kubelet tells over gRPC which pod has which GPU, and the agent has no gRPC client; pods are known by their "
-                         "control groups, and their GPUs where the environment names them")
+    KUBELET_SILENT = "pods are known by their control groups alone, and their GPUs where the environment names them"
 
 
 class JobSource:
@@ -53,6 +55,7 @@ class JobSource:
         self._boot = (read_once(root / "proc/sys/kernel/random/boot_id") or b"").decode(errors="replace").strip()
         self._booted_ns = int(number_after(read_once(root / "proc/stat"), b"btime ") or 0) * NS
         self._processes = JobProcesses(root)
+        self.pods = PodResources(root)
         self._gpu_jobs: dict[str, tuple[str, ...]] = {}
         self._position = Position(position)
         self._assigned: Assigned = {key: place for key, place in self._position.load().items()
@@ -71,6 +74,7 @@ class JobSource:
         if self._job_folder is not None:
             self._gpu_jobs = read_job_files(self._job_folder, self._clock.now_ns(), self._gpu_jobs)
             now |= {f"gpu/{gpu}/{job}": _place_of_gpu(gpu, job) for gpu, jobs in self._gpu_jobs.items() for job in jobs}
+        now |= self.pods.read()
         if now == self._assigned:
             return
         items = list(self._changes(now))
@@ -86,19 +90,22 @@ class JobSource:
             states.append(JobsState.NO_JOB_FOLDER)
         if self._processes.is_forbidden:
             states.append(JobsState.FORBIDDEN)
-        kubelet = self._root / "var/lib/kubelet/pod-resources/kubelet.sock"
-        states.append(JobsState.KUBELET_NOT_ASKED if kubelet.exists() else JobsState.NO_KUBELET)
+        if self.pods.problem is not None:
+            states.append(JobsState.KUBELET_SILENT)
+        elif not self.pods.is_here:
+            states.append(JobsState.NO_KUBELET)
         return states
 
     def _changes(self, now: Assigned) -> Iterator[Item]:
         now_ns = self._clock.now_ns()
         for key, place in self._assigned.items():
             if now.get(key) != place:
-                ended_by_boot = not key.startswith(("gpu/", f"{self._boot}/"))
+                ended_by_boot = not key.startswith((*_NO_PROCESS, f"{self._boot}/"))
                 yield from self._item("job_released", self._booted_ns if ended_by_boot else now_ns, key, place)
         for key, place in now.items():
             if self._assigned.get(key) != place:
-                started_ns = self._booted_ns + int(key.rpartition("/")[2]) * NS // self._ticks if not key.startswith("gpu/") else now_ns
+                of_process = not key.startswith(_NO_PROCESS)
+                started_ns = self._booted_ns + int(key.rpartition("/")[2]) * NS // self._ticks if of_process else now_ns
                 yield from self._item("job_assigned", started_ns, key, place)
 
     def _item(self, action: str, time_ns: int, key: str, place: Place) -> Iterator[Item]:
@@ -110,7 +117,7 @@ class JobSource:
             given["rank"] = int(labels.pop("rank"))
         # a process is there once; a GPU is given to the same job again and again, which only the time tells apart
         parts = [self._host, key, action, *(f"{name}={value}" for name, value in sorted(place.items()))]
-        if key.startswith("gpu/"):
+        if key.startswith(_NO_PROCESS):
             parts.append(str(time_ns))
         else:
             labels["process.pid"] = key.split("/")[1]
