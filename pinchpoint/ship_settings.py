@@ -38,6 +38,8 @@ class Scrape:
 
     url: str = needed("page of the exporter, such as http://127.0.0.1:9400/metrics", text)
     interval_s: float = setting(15.0, "time between two readings", number(0))
+    token_file: Path | None = setting(None, "file that holds the bearer token the exporter wants; read anew each time", path)
+    ca_file: Path | None = setting(None, "authorities that may have signed the exporter's certificate", path)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pinchpoint.clock import Clock
 from pinchpoint.errors import ConfigError
-from pinchpoint.ship_settings import Ship
+from pinchpoint.ship_settings import Scrape, Ship
 from shippers.items import Item
 from shippers.polling import Poller, Task
 from shippers.redact import Redactor
@@ -90,7 +90,7 @@ class Feeds:
         if ship.host is not None:
             yield Task("host", ship.host.interval_s, self._host_reader())
         for scrape in ship.scrape:
-            source = _Scraped(scrape.url, self._host)
+            source = _Scraped(scrape, self._host)
             self._counted.append(source)
             self._closers.append(source.close)
             yield Task(f"scrape {scrape.url}", scrape.interval_s, self._reader(source.read))
@@ -172,11 +172,11 @@ class Feeds:
 class _Scraped:
     """An exporter, with the URL that problems are told of."""
 
-    def __init__(self, url: str, host: str) -> None:
+    def __init__(self, scrape: Scrape, host: str) -> None:
         from shippers.sources.scrape import ScrapeSource
 
-        self.url = url.partition("?")[0].rpartition("@")[2]
-        self._source = ScrapeSource(url, host)
+        self.url = scrape.url.partition("?")[0].rpartition("@")[2]
+        self._source = ScrapeSource(scrape.url, host, token_file=scrape.token_file, ca_file=scrape.ca_file)
         self.read, self.counters, self.close = self._source.read, self._source.counters, self._source.close
 
     @property

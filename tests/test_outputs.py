@@ -3,7 +3,6 @@
 import gzip
 import http.server
 import json
-import shutil
 import ssl
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import tls
 
 from pinchpoint.clock import HeldClock
 from pinchpoint.config import Elasticsearch
@@ -95,34 +95,9 @@ def serve() -> Iterator[Callable[..., Server]]:
         one.close()
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory) -> Path:
-    """An authority, and a certificate of it for localhost and 127.0.0.1; the chain holds both."""
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl to make certificates with")
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=authority")
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.crt", "-days", "2",
-            "-extfile", "names")
-    (folder / "chain.crt").write_text((folder / "server.crt").read_text() + (folder / "ca.crt").read_text())
-    return folder
-
-
 def fingerprint(path: Path) -> str:
     text = subprocess.run(["openssl", "x509", "-fingerprint", "-sha256", "-noout", "-in", path], check=True, capture_output=True, text=True)
     return text.stdout.strip().rpartition("=")[2].replace(":", "").lower()
-
-
-def tls(certificates: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / "chain.crt", certificates / "server.key")
-    return context
 
 
 def stored(target: str, actions: list[dict[str, Any]]) -> list[dict[str, object]]:

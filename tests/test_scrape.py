@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import http.server
 import math
 import shutil
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import tls
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -266,6 +268,51 @@ def test_a_url_that_is_none_is_refused_at_the_door() -> None:
     source = ScrapeSource("http://user:hunter2@127.0.0.1:1/metrics", "h")
     source.read()
     assert "hunter2" not in source.problem
+
+
+def test_an_exporter_that_wants_a_token_over_tls(tmp_path: Path, certificates: Path) -> None:
+    """The token is read anew each time, the authority is the one that was named, and no token shows in a problem."""
+    token = tmp_path / "token"
+    asked = []
+
+    class Exporter(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Authorization"])
+            good = asked[-1] == "Bearer second"
+            self.send_response(200 if good else 401)
+            self.end_headers()
+            self.wfile.write(b"a 1\n" if good else b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
+    server.socket = tls(certificates).wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"https://localhost:{server.server_port}/metrics"
+    source = ScrapeSource(url, "h", token_file=token, ca_file=certificates / "ca.crt")
+    problems = []
+    for content in (None, "first\n", "second\n"):
+        if content is not None:
+            token.write_text(content)
+        source.read()
+        problems.append(source.problem)
+    stranger = ScrapeSource(url, "h", token_file=token)
+    stranger.read()
+    server.shutdown()
+    server.server_close()
+
+    assert asked == ["Bearer first", "Bearer second"]
+    assert problems == [f"cannot read {token}: No such file or directory", "answered 401", ""]
+    assert stranger.problem == "SSLError"
+
+
+def test_an_authority_that_is_none_is_refused_at_the_door(tmp_path: Path) -> None:
+    """The setting and the file are named."""
+    (tmp_path / "ca").write_text("no certificate")
+    for name in ("ca", "absent"):
+        with pytest.raises(ConfigError, match=rf"ship\.scrape\.ca_file: cannot use .*{name}"):
+            ScrapeSource("https://localhost/metrics", "h", ca_file=tmp_path / name)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 """Read the metrics of an exporter over HTTP, as Prometheus does."""
 
 import math
+import ssl
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import urllib3
 
@@ -20,6 +22,10 @@ _OF_A_MACHINE = ("host", "disk", "nic", "filesystem", "gpu")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104 - compared with, not listened on
 
 
+class _NoTokenError(Exception):
+    """The token cannot be read."""
+
+
 #: A thing, and the labels that are left: what one reading is of.
 _Key = tuple[str, str, tuple[tuple[str, str], ...], int | None]
 
@@ -31,10 +37,13 @@ class ScrapeSource:
         url: of the page, such as http://127.0.0.1:9400/metrics.
         host: name of this host, under which exporters on it are known.
         timeout_s: for the whole page.
-    Raises: ConfigError for a URL that is none.
+        token_file: holds a bearer token, read anew each time, since tokens are replaced while the agent runs.
+        ca_file: holds the authorities that may have signed the exporter's certificate; None: those this host trusts.
+    Raises: ConfigError for a URL that is none, or a file that holds no certificate.
     """
 
-    def __init__(self, url: str, host: str, *, timeout_s: float = 5.0, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, url: str, host: str, *, timeout_s: float = 5.0, most_bytes: int = MOST_BYTES, token_file: Path | None = None,
+                 ca_file: Path | None = None) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"ship.scrape.url: expected a URL such as http://127.0.0.1:9400/metrics, got {url!r}")
@@ -43,7 +52,9 @@ class ScrapeSource:
         self._instance = f"{name}:{parts.port}" if parts.port else name
         self._machine = name
         # redirects are not followed: the target is what was configured
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False, timeout=urllib3.Timeout(total=timeout_s))
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False, timeout=urllib3.Timeout(total=timeout_s),
+                                         ssl_context=None if ca_file is None else _trusting(ca_file))
+        self._token_file = token_file
         self._patience = Patience()
         self.bad_lines = 0
         self.failed = 0
@@ -74,6 +85,9 @@ class ScrapeSource:
         """The page, and whether it is OpenMetrics; None where there is none, with `problem` saying why."""
         try:
             status, kind, data = self._patience.call(self._request, self._timeout_s)
+        except _NoTokenError as error:
+            self.problem = str(error)
+            return None, False
         except (urllib3.exceptions.HTTPError, OSError) as error:
             self.problem = type(error).__name__  # not its text, which holds the URL and what stands in that
             return None, False
@@ -86,10 +100,18 @@ class ScrapeSource:
 
     def _request(self) -> tuple[int, str, bytes]:
         # the time limits of urllib3 hold for each packet, which a slow exporter can send for ever; hence the call with patience
-        with self._pool.request("GET", self._url, headers={"Accept": _ACCEPT, "Accept-Encoding": "gzip"}, preload_content=False,
-                                redirect=False) as answer:
+        headers = {"Accept": _ACCEPT, "Accept-Encoding": "gzip"} | self._authorization()
+        with self._pool.request("GET", self._url, headers=headers, preload_content=False, redirect=False) as answer:
             data = answer.read(self._most_bytes + 1, decode_content=True) if answer.status == 200 else b""
             return answer.status, answer.headers.get("Content-Type", ""), data
+
+    def _authorization(self) -> dict[str, str]:
+        if self._token_file is None:
+            return {}
+        try:
+            return {"Authorization": f"Bearer {self._token_file.read_text('ascii').strip()}"}
+        except (OSError, UnicodeDecodeError) as error:
+            raise _NoTokenError(f"cannot read {self._token_file}: {getattr(error, 'strerror', None) or 'no text'}") from error
 
     def _readings(self, page: Page) -> Iterator[Reading]:
         # `up` goes with what has no labels: two readings of one thing at one time would be taken for the same one
@@ -119,3 +141,10 @@ class ScrapeSource:
             left["host.name"] = machine
         metrics = found.setdefault((kind, identity, tuple(sorted(left.items())), sample.time_ns), {})
         metrics[metric] = metrics.get(metric, 0.0) + value if adds else value
+
+
+def _trusting(ca_file: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"ship.scrape.ca_file: cannot use {ca_file}: {error.strerror or 'no certificate in it'}") from error
