@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, overload
 
-from pinchpoint.delivery.bulk import Encoded
+from pinchpoint.delivery.documents import Encoded
 
 
 class Item(NamedTuple):

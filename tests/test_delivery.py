@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from pinchpoint.clock import SYSTEM_CLOCK, HeldClock
 from pinchpoint.delivery import Answer, NoAnswer, Outgoing, Sender
-from pinchpoint.delivery.bulk import MOST_BYTES, Rejected, cut, encode
 from pinchpoint.delivery.counters import MEANINGS, Counters, Ledger
 from pinchpoint.delivery.dead_letter import DeadLetters
+from pinchpoint.delivery.documents import MOST_BYTES, Rejected, cut, encode
 from pinchpoint.errors import DeadLetterError, DeliveryRefused, DeliveryTimeout
 from pinchpoint.store.es.address import Access
 from shippers.outputs.door import HttpDoor

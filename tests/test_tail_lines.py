@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tailing import Agent, messages
 
-from pinchpoint.delivery.bulk import cut, encode
+from pinchpoint.delivery.documents import cut, encode
 from shippers.items import LogItems
 from shippers.redact import Redactor, redact
 from shippers.tail.enrichment import Enrichment

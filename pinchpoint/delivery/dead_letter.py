@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pinchpoint.clock import Clock, format_time
-from pinchpoint.delivery.bulk import Rejected
+from pinchpoint.delivery.documents import Rejected
 from pinchpoint.errors import DeadLetterError
 
 

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 
 from pinchpoint.delivery import Answer, NoAnswer
-from pinchpoint.delivery.bulk import FILTER_PATH
+from pinchpoint.delivery.answers import FILTER_PATH
 from pinchpoint.errors import StoreRefused
 from pinchpoint.store.es import trust
 from pinchpoint.store.es.address import PREFIX, Access
@@ -58,7 +58,7 @@ class HttpDoor:
             self._headers["Authorization"] = "Basic " + base64.b64encode(":".join(access.basic).encode()).decode()
 
     def post_bulk(self, target: str, body: bytes) -> Answer:
-        """As `pinchpoint.delivery.bulk.Door` has it; also raises StoreRefused for a certificate that is not trusted."""
+        """As `pinchpoint.delivery.answers.Door` has it; also raises StoreRefused for a certificate that is not trusted."""
         headers = self._headers
         if self._packs and len(body) >= _LEAST_PACKED_BYTES:
             body = pack(body)

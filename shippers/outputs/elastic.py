@@ -8,9 +8,9 @@ import msgspec
 
 from pinchpoint.clock import Clock
 from pinchpoint.delivery import Outgoing, Sender, Settlement
-from pinchpoint.delivery.bulk import Document, Rejected
 from pinchpoint.delivery.counters import MEANINGS, Count, Counters, Ledger
 from pinchpoint.delivery.dead_letter import DeadLetters
+from pinchpoint.delivery.documents import Document, Rejected
 from pinchpoint.errors import DeadLetterError, DeliveryRefused, StoreRefused, UsageError
 from pinchpoint.store.es import names
 from pinchpoint.store.es.address import Access, Address

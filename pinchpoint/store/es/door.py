@@ -12,7 +12,7 @@ import elasticsearch
 import msgspec
 
 from pinchpoint.delivery import Answer, NoAnswer
-from pinchpoint.delivery.bulk import FILTER_PATH
+from pinchpoint.delivery.answers import FILTER_PATH
 from pinchpoint.errors import StoreError, StoreRefused, StoreUnreachable
 from pinchpoint.store.es import trust
 from pinchpoint.store.es.address import PREFIX, Access
@@ -96,7 +96,7 @@ class Door:
             raise self._unreachable(error) from error
 
     def post_bulk(self, target: str, body: bytes) -> Answer:
-        """As `pinchpoint.delivery.bulk.Door` has it."""
+        """As `pinchpoint.delivery.answers.Door` has it."""
         params = {"filter_path": FILTER_PATH} | ({} if target.startswith("pinchpoint-") else {"require_data_stream": "true"})
         try:
             return Answer(200, self._perform("POST", f"/{target}/_bulk", body, _NDJSON, None, params))

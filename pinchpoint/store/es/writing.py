@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from pinchpoint.clock import NS, Clock, format_time
 from pinchpoint.delivery import Outgoing, Sender
-from pinchpoint.delivery.bulk import Operation, Rejected
 from pinchpoint.delivery.counters import Counters, Ledger
 from pinchpoint.delivery.dead_letter import DeadLetters
+from pinchpoint.delivery.documents import Operation, Rejected
 from pinchpoint.errors import StoreError, StoreRefused
 from pinchpoint.records import content_id
 from pinchpoint.store.es import names
