@@ -48,7 +48,8 @@ def _memory(handle: Any) -> Mapping[str, float]:
 
 def _memory_of_old(handle: Any) -> Mapping[str, float]:
     info = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    return {"gpu.memory.used_bytes": float(info.used), "gpu.memory.free_bytes": float(info.free), "gpu.memory.total_bytes": float(info.total)}
+    return {"gpu.memory.used_bytes": float(info.used), "gpu.memory.free_bytes": float(info.free),
+            "gpu.memory.total_bytes": float(info.total)}
 
 
 def _reasons(handle: Any) -> Mapping[str, float]:

@@ -19,6 +19,7 @@ from shippers.gpu.errors import DriverGoneError
 from shippers.gpu.listener import Listener
 from shippers.gpu.rounds import Rounds
 from shippers.gpu.session import CannotOpenError, Session
+from shippers.gpu.turn import Turn
 
 _LEAVE_WITHIN_S = 1.0
 
@@ -44,7 +45,7 @@ class Child:
         self._task, self._teller = task, teller
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._opening = Doing()
+        self._opening, self._turn = Doing(), Turn()
         self._listener = Listener(lambda *heard: teller.tell(protocol.EVENT, *heard), self._stop)
         self._doings = [self._listener.doing]
         self._session: Session | None = None
@@ -61,6 +62,7 @@ class Child:
                     break
                 for word in data.split():
                     self._add(int(word))
+            self._teller.tell(protocol.ALIVE)
             self._watch()
         self._stop.set()
         due_s = SYSTEM_CLOCK.monotonic_s() + _LEAVE_WITHIN_S
@@ -73,12 +75,12 @@ class Child:
         try:
             session = Session(self._opening)
         except CannotOpenError as error:
-            self._teller.tell(protocol.STATE, *error.args)
+            self._teller.tell(protocol.STATE, *error.args, 0)
             self._stop.set()
             return
         self._session = session
         self._first_s = SYSTEM_CLOCK.monotonic_s()
-        self._teller.tell(protocol.STATE, "reading", session.driver)
+        self._teller.tell(protocol.STATE, "reading", session.driver, session.devices)
         for index in range(session.devices):
             if index not in self._task.skip:
                 self._add(index)
@@ -89,7 +91,7 @@ class Child:
         if self._session is None or any(doing.index == index for doing in self._doings[1:]):
             return
         beat = (self._first_s, self._task.interval_s, self._task.slow_interval_s)
-        rounds = Rounds(index, self._session.driver, beat, self._teller, self._listener, self._stop)
+        rounds = Rounds(index, self._session.driver, beat, self._teller, self._listener, self._turn, self._stop)
         self._doings.append(rounds.doing)
         self._start(rounds.run, f"gpu-{index}")
 
@@ -111,7 +113,7 @@ class Child:
     def _leave(self, reason: str, text: str) -> None:
         if not self._stop.is_set():
             self._stop.set()
-            self._teller.tell(protocol.STATE, reason, text)
+            self._teller.tell(protocol.STATE, reason, text, 0)
 
     def _watch(self) -> None:
         now_s = SYSTEM_CLOCK.monotonic_s()

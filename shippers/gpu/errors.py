@@ -8,7 +8,8 @@ VERSION_MISMATCH, ARGUMENT_VERSION_MISMATCH, DEPRECATED = 18, 25, 26
 NEVER = {
     # an older driver does not know a newer field, and says so in either way
     INVALID_ARGUMENT: "unknown to this driver", NOT_SUPPORTED: "not supported by this GPU", NO_PERMISSION: "needs root",
-    FUNCTION_NOT_FOUND: "unknown to this driver", ARGUMENT_VERSION_MISMATCH: "unknown to this driver", DEPRECATED: "taken out of this driver"}
+    FUNCTION_NOT_FOUND: "unknown to this driver", ARGUMENT_VERSION_MISMATCH: "unknown to this driver",
+    DEPRECATED: "taken out of this driver"}
 
 #: The driver was unloaded or replaced: a process that has loaded the old library has to end.
 DRIVER_GONE = frozenset((UNINITIALIZED, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, VERSION_MISMATCH))

@@ -11,10 +11,9 @@ from shippers.gpu.device import Device
 from shippers.gpu.doing import Doing
 from shippers.gpu.errors import LostError
 from shippers.gpu.listener import Listener
+from shippers.gpu.turn import Turn
 
 _LOOK_FOR_LOST_S = 10.0
-#: GPUs are read one after the other, for side by side they would only wait for each other.
-_APART_S = 0.005
 _LEARNT_AFTER = 3  # rounds: GPM answers from the second on
 
 
@@ -22,9 +21,10 @@ class Rounds:
     """The rounds of one GPU; when it is lost, it is looked for until it is back."""
 
     def __init__(self, index: int, driver: str, beat: tuple[float, float, float], teller: protocol.Teller, listener: Listener,
-                 stop: threading.Event) -> None:
+                 turn: Turn, stop: threading.Event) -> None:
         """beat: when the first round is due, seconds between fast rounds, and between slow ones."""
-        self._index, self._driver, self._teller, self._listener, self._stop = index, driver, teller, listener, stop
+        self._index, self._driver, self._teller, self._listener = index, driver, teller, listener
+        self._turn, self._stop = turn, stop
         self._first_s, self._interval_s, self._slow_interval_s = beat
         self.doing = Doing(index)
         self._uuid: str | None = None
@@ -35,8 +35,11 @@ class Rounds:
         while not self._stop.is_set():
             try:
                 device = Device(self._index, self._driver, self.doing)
-            except (LostError, pynvml.NVMLError):
+            except LostError:
                 self._lost()
+                continue
+            except pynvml.NVMLError as error:
+                self._lost(str(error))
                 continue
             try:
                 self._read(device)
@@ -46,9 +49,9 @@ class Rounds:
                 self.doing.end()
                 device.close()
 
-    def _lost(self) -> None:
+    def _lost(self, why: str = "") -> None:
         self.doing.end()
-        self._teller.tell(protocol.LOST, SYSTEM_CLOCK.now_ns(), self._index, self._uuid)
+        self._teller.tell(protocol.LOST, SYSTEM_CLOCK.now_ns(), self._index, self._uuid, why)
         self._stop.wait(_LOOK_FOR_LOST_S if self._interval_s >= 1 else _LOOK_FOR_LOST_S * self._interval_s)
 
     def _read(self, device: Device) -> None:
@@ -56,8 +59,7 @@ class Rounds:
         self._tell_device(device.index, device.uuid, device.labels)
         self._listener.register(device.handle, device.index, device.uuid)
         clock = SYSTEM_CLOCK
-        due_s = max(self._first_s, clock.monotonic_s()) + self._index * _APART_S
-        slow_due_s = due_s
+        due_s = slow_due_s = self._first_s
         self._rounds = 0
         while not self._stop.wait(max(due_s - clock.monotonic_s(), 0.0)):
             began_s = clock.monotonic_s()
@@ -66,7 +68,8 @@ class Rounds:
             is_slow = began_s >= slow_due_s
             if is_slow:
                 slow_due_s += self._slow_interval_s * max(1, -(-(began_s - slow_due_s + 1e-9) // self._slow_interval_s))
-            self._round(device, is_slow)
+            with self._turn.taken():
+                self._round(device, is_slow)
 
     def _round(self, device: Device, is_slow: bool) -> None:
         began_s = SYSTEM_CLOCK.monotonic_s()
@@ -74,7 +77,7 @@ class Rounds:
         metrics = device.read_fast()
         fast_s = SYSTEM_CLOCK.monotonic_s() - began_s
         if is_slow:
-            metrics |= device.read_slow()
+            metrics |= device.read_slow() | {"gpu.lost": 0.0, "gpu.unresponsive": 0.0}
             self._read_processes(time_ns, device.uuid, metrics, device.read_processes)
             for instance in device.instances.look() if metrics.get("gpu.mig.enabled") else ():
                 self._tell_device(device.index, instance.uuid, instance.labels)

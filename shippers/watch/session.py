@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pinchpoint.clock import Clock
+from shippers.gpu.source import GpuSource
 from shippers.watch import child as children
 from shippers.watch.child import STDIN, Child
 from shippers.watch.lines import LineCutter
@@ -40,8 +41,8 @@ class Session:
     """One command while it is watched."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], writer: RecordWriter, host: str, clock: Clock,
-                 interval_s: float) -> None:
-        """Start the command.
+                 interval_s: float, gpus: GpuSource | None = None) -> None:
+        """Start the command; the session closes `gpus` at its end.
 
         Raises: CannotStartError.
         """
@@ -61,7 +62,7 @@ class Session:
         self._moved_s = 0.0
         self._told_to_leave = False
         self._stop_asked = False
-        self._sampler = Sampler(host, clock, interval_s)
+        self._sampler = Sampler(host, clock, interval_s, gpus)
         self._sampler.follow(self._child.pid)
         self._cutters = {output.name: LineCutter(output.name) for output in self._child.outputs}
         self._relays = [Relay(output.source, output.target, self._tap(output.name)) for output in self._child.outputs]
