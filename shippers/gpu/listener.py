@@ -47,7 +47,7 @@ class Listener:
         pause_s = _FIRST_PAUSE_S
         try:
             while not self._stop.is_set():
-                self._take()
+                self.take_registrations()
                 if self._set is None or not self._known:
                     self._stop.wait(_FIRST_PAUSE_S)
                     continue
@@ -64,7 +64,8 @@ class Listener:
         finally:
             self._free()
 
-    def _take(self) -> None:
+    def take_registrations(self) -> None:
+        """Listen to what was registered since. Raises: DriverGoneError."""
         while self._asked:
             handle, index, uuid = self._asked.popleft()
             if self._set is None:
