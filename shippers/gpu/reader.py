@@ -7,7 +7,7 @@ import pynvml
 
 from shippers.gpu.calls import Call
 from shippers.gpu.doing import Doing
-from shippers.gpu.errors import DRIVER_GONE, GPU_IS_LOST, NEVER, DriverGoneError, LostError
+from shippers.gpu.errors import DRIVER_GONE, GPU_IS_LOST, INVALID_ARGUMENT, NEVER, DriverGoneError, LostError
 from shippers.gpu.field_batch import FieldBatch
 from shippers.gpu.field_table import FieldReading
 from shippers.gpu.gpm import Gpm
@@ -94,7 +94,9 @@ class GpmReader:
         try:
             return self._gpm.read()
         except pynvml.NVMLError as error:
-            if (number := checked(error)) in NEVER and not self._gpm.has_answered:
+            number = checked(error)
+            # two samples at one time are an invalid argument too, which the next round is not
+            if number in NEVER and number != INVALID_ARGUMENT and not self._gpm.has_answered:
                 self.missing = NEVER[number]
                 self.close()
             return {}

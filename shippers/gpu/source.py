@@ -1,5 +1,6 @@
 """Readings and events of the GPUs of this host, as the agent and `watch` take them."""
 
+import collections
 import select
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,22 @@ class GpuSource:
         self._lost: set[int] = set()
         self._readings: list[Reading] = []
         self._repeat_s = 0.0
+        self._told: collections.Counter[int] = collections.Counter()
         self.learnt: dict[int, list[Any]] = {}
         """By index of the GPU: why metrics cannot be read, by name; and what a fast and a slow round cost, in µs."""
 
     @property
     def state(self) -> GpuState:
         return self._keeper.state
+
+    @property
+    def driver(self) -> str:
+        """The version of the driver; empty before it was opened."""
+        return next((labels["gpu.driver_version"] for labels in self._labels.values()), "")
+
+    def rounds_learnt(self) -> int:
+        """How often each GPU told what it cannot: the second time it knows it of rates too."""
+        return min((self._told.get(index, 0) for index in self._uuids), default=0)
 
     @property
     def pid(self) -> int | None:
@@ -113,6 +124,7 @@ class GpuSource:
             case [protocol.LEARNT, int(index), dict(missing), int(fast_us), int(slow_us)]:
                 slowest = max(slow_us, self.learnt[index][2] if index in self.learnt else 0)
                 self.learnt[index] = [missing, fast_us, slowest]
+                self._told[index] += 1
 
     def _take_reading(self, time_ns: int, uuid: str, metrics: dict[str, float]) -> None:
         labels = self._of(uuid)
