@@ -28,7 +28,7 @@ def entity_of(labels: Mapping[str, str], instance: str, kind: str | None = None)
     match kind or _guess(labels):
         case "gpu":
             uuid = next((left.pop(name) for name in _GPU_UUID if left.get(name)), None)
-            identity = uuid or f"{instance}/{left.get('gpu') or left.get('device') or left.get('index') or ''}".rstrip("/")
+            identity = uuid or f"{instance}/{left.get('gpu') or left.get('device') or left.get('index') or left.get('gpu_id') or ''}".rstrip("/")
             part = next((left.pop(name) for name in _MIG_INSTANCE if left.get(name)), None)
             return "gpu", f"{identity}/{part}" if part else identity, left
         case "disk" | "nic" as named if left.get("device"):
