@@ -5,22 +5,18 @@ import sys
 import threading
 from pathlib import Path
 
-from shippers.gpu.device import Device
 from shippers.gpu.doing import Doing
-from shippers.gpu.listener import Listener
 from shippers.gpu.session import Session
 
 
 def cycle() -> None:
     """Open, read two rounds of a GPU, listen to its events, close."""
     stop, doing = threading.Event(), Doing(0)
-    session = Session(doing)
-    device = Device(0, session.driver, doing)
-    listener = Listener(lambda *_: None, stop)
-    listener.register(device.handle, 0, device.uuid)
-    listener.take_registrations()
+    session = Session(doing, lambda *_: None, stop)
+    device = session.device(0, doing)
+    session.listener.take_registrations()
     stop.set()
-    listener.run()
+    session.listener.run()
     device.read_fast()
     device.read_slow()
     device.read_fast()

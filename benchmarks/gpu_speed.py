@@ -6,6 +6,7 @@ On a driver library that plays a scenario: the cost of a real driver's calls com
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -82,7 +83,7 @@ def hang() -> bool:
             told_s = time.monotonic() - began_s
         time.sleep(0.1)
     source.close()
-    gaps = [max(later - earlier for earlier, later in zip(times, times[1:], strict=False)) / 1e9
+    gaps = [max(later - earlier for earlier, later in itertools.pairwise(times)) / 1e9
             for index, times in counts.items() if index != "3"]
     good = told_s is not None and len(gaps) == 7 and max(gaps) < 2.5
     print("a call for one of eight GPUs hangs 8 s after the start, deadline 5 s")

@@ -170,7 +170,7 @@ def test_no_driver_is_a_state_and_costs_nothing(tmp_path: Path) -> None:
     assert before_start({}, tmp_path) is GpuState.NO_LIBRARY
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "ld.so.cache").write_bytes(b"\0libnvidia-ml.so.1\0/opt/lib/libnvidia-ml.so.1\0")
-    assert before_start({}, tmp_path) is None
+    assert before_start({}, tmp_path) == "nvidia"
 
 
 @pytest.mark.parametrize(("scenario", "state"), [

@@ -40,7 +40,8 @@ xpum_frequency_mhz{uuid="u-1",location="gpu",type="request"} 1700
 
 @contextlib.contextmanager
 def exporter(page: str) -> Iterator[ScrapeSource]:
-    server = HttpServer("127.0.0.1:0", {("GET", "/metrics"): Route(lambda _: Response(200, page.encode(), "text/plain"))}, clock=SYSTEM_CLOCK)
+    answer = Response(200, page.encode(), "text/plain")
+    server = HttpServer("127.0.0.1:0", {("GET", "/metrics"): Route(lambda _: answer)}, clock=SYSTEM_CLOCK)
     source = ScrapeSource(f"http://127.0.0.1:{server.port}/metrics", "h")
     try:
         yield source

@@ -11,14 +11,13 @@ import select
 import sys
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from pinchpoint.clock import SYSTEM_CLOCK
 from shippers.gpu import protocol
 from shippers.gpu.doing import Doing
-from shippers.gpu.errors import DriverGoneError
-from shippers.gpu.listener import Listener
-from shippers.gpu.rounds import Rounds
-from shippers.gpu.session import CannotOpenError, Session
+from shippers.gpu.errors import CannotOpenError, DriverGoneError
+from shippers.gpu.rounds import Gpu, Rounds
 from shippers.gpu.turn import Turn
 
 _LEAVE_WITHIN_S = 1.0
@@ -36,6 +35,21 @@ class Task:
     """For opening the driver, which may have to wake the GPUs."""
     skip: tuple[int, ...] = ()
     """Indexes of GPUs that are left alone until ordered otherwise."""
+    vendor: str = "nvidia"
+    """Whose driver is read: nvidia or amd."""
+
+
+class Driver(Protocol):
+    """The driver of a vendor, open."""
+
+    devices: int
+    driver: str
+
+    def device(self, index: int, doing: Doing) -> Gpu:
+        """A GPU. Raises: LostError, DriverGoneError, UnavailableError."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class Child:
@@ -46,9 +60,9 @@ class Child:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._opening, self._turn = Doing(), Turn()
-        self._listener = Listener(lambda *heard: teller.tell(protocol.EVENT, *heard), self._stop)
-        self._doings = [self._listener.doing]
-        self._session: Session | None = None
+        self._doings: list[Doing] = []
+        self._session: Driver | None = None
+        self._read: set[int] = set()
         self._first_s = 0.0
 
     def run(self, orders: int) -> None:
@@ -73,7 +87,7 @@ class Child:
 
     def _open(self) -> None:
         try:
-            session = Session(self._opening)
+            session = self._open_driver()
         except CannotOpenError as error:
             self._teller.tell(protocol.STATE, *error.args, 0)
             self._stop.set()
@@ -84,14 +98,27 @@ class Child:
         for index in range(session.devices):
             if index not in self._task.skip:
                 self._add(index)
-        self._start(self._listener.run, "events")
+
+    def _open_driver(self) -> Driver:
+        # the bindings of one vendor are loaded, and no others
+        if self._task.vendor == "amd":
+            from shippers.gpu.amd import AmdSession
+
+            return AmdSession(self._opening)
+        from shippers.gpu.session import Session
+
+        session = Session(self._opening, lambda *heard: self._teller.tell(protocol.EVENT, *heard), self._stop)
+        self._doings.append(session.listener.doing)
+        self._start(session.listener.run, "events")
+        return session
 
     def _add(self, index: int) -> None:
         """Read this GPU from now on."""
-        if self._session is None or any(doing.index == index for doing in self._doings[1:]):
+        if self._session is None or index in self._read:
             return
         beat = (self._first_s, self._task.interval_s, self._task.slow_interval_s)
-        rounds = Rounds(index, self._session.driver, beat, self._teller, self._listener, self._turn, self._stop)
+        rounds = Rounds(index, self._session.device, beat, self._teller, self._turn, self._stop)
+        self._read.add(index)
         self._doings.append(rounds.doing)
         self._start(rounds.run, f"gpu-{index}")
 

@@ -6,9 +6,10 @@ import pynvml
 
 from shippers.gpu import calls, field_table
 from shippers.gpu.doing import Doing
+from shippers.gpu.errors import UnavailableError
 from shippers.gpu.gpm import METRICS as GPM_METRICS
 from shippers.gpu.identity import labels_of
-from shippers.gpu.mig import Instances
+from shippers.gpu.mig import Instance, Instances
 from shippers.gpu.processes import Processes
 from shippers.gpu.reader import GpmReader, Reader, checked
 
@@ -17,7 +18,7 @@ class Device:
     """From the moment its handle was got until it is lost; one that returns is a new one, of which everything is learnt anew."""
 
     def __init__(self, index: int, driver: str, doing: Doing) -> None:
-        """Raises: LostError, DriverGoneError, pynvml.NVMLError."""
+        """Raises: LostError, DriverGoneError, UnavailableError."""
         self.index, self._doing = index, doing
         doing.begin("nvmlDeviceGetHandleByIndex")
         try:
@@ -26,14 +27,14 @@ class Device:
             self.uuid: str = pynvml.nvmlDeviceGetUUID(self.handle)
         except pynvml.NVMLError as error:
             checked(error)
-            raise
+            raise UnavailableError(str(error)) from error
         self.labels = labels_of(self.handle, index, driver, doing)
         self._fast = Reader(self.handle, doing, field_table.FAST, calls.FAST)
         self._slow = Reader(self.handle, doing, field_table.SLOW, calls.SLOW)
         self._gpm = GpmReader(doing, self.handle, self._sample)
         self._gpm_has_answered = False
         self._processes = Processes(self.handle, doing)
-        self.instances = Instances(self.handle, self.uuid, self.labels, doing)
+        self._instances = Instances(self.handle, self.uuid, self.labels, doing)
         doing.end()
 
     def _sample(self, into: Any) -> None:
@@ -59,6 +60,14 @@ class Device:
         """Process and bytes of each that computes on it; None where that cannot be told. Raises: LostError, DriverGoneError."""
         return self._processes.read()
 
+    def new_parts(self) -> list[Instance]:
+        """Find out which MIG instances there are now; returns those that were not there before. Raises: LostError, DriverGoneError."""
+        return self._instances.look()
+
+    def parts(self) -> list[Instance]:
+        """The MIG instances that were found."""
+        return list(self._instances.now.values())
+
     def missing(self) -> dict[str, str]:
         """Why a metric cannot be read here."""
         found = self._fast.missing | self._slow.missing
@@ -71,4 +80,4 @@ class Device:
     def close(self) -> None:
         """Give back what was allocated."""
         self._gpm.close()
-        self.instances.close()
+        self._instances.close()

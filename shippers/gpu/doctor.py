@@ -55,8 +55,9 @@ def _checks(source: GpuSource, interval_s: float, slow_interval_s: float, took_s
     missing = {index: learnt[0] for index, learnt in source.learnt.items()}
     fast_us, slow_us = (sum(learnt[place] for learnt in source.learnt.values()) for place in (1, 2))
     share = fast_us / 1e6 / interval_s + slow_us / 1e6 / slow_interval_s
-    yield Check("gpu", "ok", f"{len(source.learnt)} GPUs are read, driver {source.driver}. A round of all takes {fast_us / 1e3:.1f} ms each "
-                f"{interval_s:g} s, and {slow_us / 1e3:.1f} ms more each {slow_interval_s:g} s: {share:.2%} of a core.")
+    cost = f"{fast_us / 1e3:.1f} ms each {interval_s:g} s, and {slow_us / 1e3:.1f} ms more each {slow_interval_s:g} s"
+    yield Check("gpu", "ok", f"{len(source.learnt)} GPUs are read, driver {source.driver}. A round of all takes {cost}: "
+                f"{share:.2%} of a core.")
     yield _readings(missing)
     yield _causes(missing)
 

@@ -1,4 +1,4 @@
-"""What the error numbers of NVML mean for reading on."""
+"""What goes wrong in reading, and what the error numbers of NVML mean for reading on."""
 
 UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND = 1, 2, 3, 4, 6
 DRIVER_NOT_LOADED, TIMEOUT, LIBRARY_NOT_FOUND, FUNCTION_NOT_FOUND, GPU_IS_LOST = 9, 10, 12, 13, 15
@@ -17,6 +17,14 @@ DRIVER_GONE = frozenset((UNINITIALIZED, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, VE
 
 class DriverGoneError(Exception):
     """The driver was unloaded or replaced; the argument is the number of the error."""
+
+
+class UnavailableError(Exception):
+    """The driver does not give out a GPU; the argument says why."""
+
+
+class CannotOpenError(Exception):
+    """There is nothing to read; the first argument is the reason, a value of `GpuState`, the second says more."""
 
 
 class LostError(Exception):

@@ -94,9 +94,9 @@ class Keeper:
             self._start(now_s)
 
     def _start(self, now_s: float) -> None:
-        reason = before_start()
-        if reason is not None:
-            self.state = reason
+        vendor = before_start()
+        if isinstance(vendor, GpuState):
+            self.state = vendor
             self._wait(now_s, _NOTHING_HERE_S)
             return
         pace = self._pace
@@ -104,7 +104,7 @@ class Keeper:
         self.skips.over(now_s)
         task = {"interval_s": pace.interval_s, "slow_interval_s": pace.slow_interval_s, "deadline_s": pace.deadline_s,
                 "open_deadline_s": max(_OPEN_DEADLINE_S if pace.deadline_s >= 1 else 0.0, pace.deadline_s),
-                "skip": self.skips.skipped(now_s)}
+                "skip": self.skips.skipped(now_s), "vendor": vendor}
         try:
             self.process = ReadingProcess(task)
         except OSError as error:

@@ -19,7 +19,7 @@ class Instance:
     def __init__(self, parent: Any, handle: Any, uuid: str, labels: dict[str, str], doing: Doing) -> None:
         self.uuid, self.labels = uuid, labels
         self._reader = Reader(handle, doing, (), calls.OF_INSTANCE)
-        self.processes = Processes(handle, doing)
+        self._processes = Processes(handle, doing)
         doing.begin("nvmlDeviceGetGpuInstanceId")
         number = pynvml.nvmlDeviceGetGpuInstanceId(handle)
         self._gpm = GpmReader(doing, parent, functools.partial(pynvml.nvmlGpmMigSampleGet, parent, number))
@@ -27,6 +27,10 @@ class Instance:
     def read(self) -> dict[str, float]:
         """Its metrics now. Raises: LostError, DriverGoneError."""
         return self._reader.read() | self._gpm.read()
+
+    def read_processes(self) -> list[tuple[int, int]] | None:
+        """Process and bytes of each that computes on it; None where that cannot be told. Raises: LostError, DriverGoneError."""
+        return self._processes.read()
 
     def close(self) -> None:
         self._gpm.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shippers.sources.reading import ROOT
 
-LIBRARY = "libnvidia-ml.so.1"
+_NVIDIA, _AMD = "libnvidia-ml.so.1", "libamd_smi.so"
 
 
 class GpuState(enum.Enum):
@@ -16,10 +16,10 @@ class GpuState(enum.Enum):
 
     READING = "GPUs are read"
     STARTING = "the driver is being opened"
-    NO_LIBRARY = f"there is no driver of NVIDIA here: {LIBRARY} is not installed"
-    NO_PACKAGE = "the package nvidia-ml-py is not installed: pip install 'pinchpoint[ship]'"
-    NO_DRIVER = "the driver of NVIDIA is installed, and not loaded"
-    NO_GPU = "the driver of NVIDIA is loaded, and knows no GPU"
+    NO_LIBRARY = f"there is no driver of GPUs here: neither {_NVIDIA} of NVIDIA nor {_AMD} of AMD is installed"
+    NO_PACKAGE = "the driver's Python package is not installed: pip install 'pinchpoint[ship]' for NVIDIA, 'pinchpoint[amd]' for AMD"
+    NO_DRIVER = "the driver of GPUs is installed, and not loaded"
+    NO_GPU = "the driver of GPUs is loaded, and knows no GPU"
     VERSION_MISMATCH = "the driver's library and its kernel module are of different versions: restart the host, or load the module anew"
     FORBIDDEN = "this user may not open the driver: /dev/nvidiactl"
     DRIVER_GONE = "the driver was unloaded or replaced; it is opened anew as soon as it is there"
@@ -33,20 +33,28 @@ class GpuState(enum.Enum):
         return self in (GpuState.READING, GpuState.STARTING, GpuState.NO_LIBRARY, GpuState.NO_PACKAGE, GpuState.NO_DRIVER, GpuState.NO_GPU)
 
 
-def before_start(environment: Mapping[str, str] = os.environ, root: Path = ROOT) -> GpuState | None:
-    """Why there is no use in starting a process that reads; None where there may be. Loads nothing."""
-    if not _has_library(environment, root):
-        return GpuState.NO_LIBRARY
-    return GpuState.NO_PACKAGE if importlib.util.find_spec("pynvml") is None else None
+def before_start(environment: Mapping[str, str] = os.environ, root: Path = ROOT) -> str | GpuState:
+    """Whose GPUs to read, nvidia or amd; why there is no use in starting a process that reads, where there is none. Loads nothing.
+
+    A host that has the drivers of both has its GPUs for computing from NVIDIA; AMD's is then for the display.
+    """
+    state = GpuState.NO_LIBRARY
+    for vendor, library, package in (("nvidia", _NVIDIA, "pynvml"), ("amd", _AMD, "amdsmi")):
+        if _has_library(library, environment, root):
+            if importlib.util.find_spec(package) is not None:
+                return vendor
+            state = GpuState.NO_PACKAGE
+    return state
 
 
-def _has_library(environment: Mapping[str, str], root: Path) -> bool:
+def _has_library(library: str, environment: Mapping[str, str], root: Path) -> bool:
     folders = [Path(folder) for folder in environment.get("LD_LIBRARY_PATH", "").split(os.pathsep) if folder]
-    folders += [root / folder for folder in ("usr/lib64", "usr/lib", "lib64", "lib", "usr/local/nvidia/lib64", "run/opengl-driver/lib")]
-    if any((folder / LIBRARY).exists() for folder in folders):
+    folders += [root / folder for folder in ("usr/lib64", "usr/lib", "lib64", "lib", "usr/local/nvidia/lib64", "run/opengl-driver/lib",
+                                         "opt/rocm/lib")]
+    if any((folder / library).exists() for folder in folders):
         return True
     try:
         # the names that the loader knows beside those folders
-        return LIBRARY.encode() in (root / "etc" / "ld.so.cache").read_bytes()
+        return library.encode() in (root / "etc" / "ld.so.cache").read_bytes()
     except OSError:
         return False
