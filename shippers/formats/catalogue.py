@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from pinchpoint.errors import UnknownFormat, UsageError
-from shippers.formats import records, torch_profiler
+from shippers.formats import flight_recorder, kernel_log, records, torch_profiler
 from shippers.formats.base import Format, Reading
 from shippers.formats.lines import read_head
 
 _HEAD = 256 * 1024
 
-FORMATS: dict[str, Format] = {one.name: one for one in (records.FORMAT, torch_profiler.FORMAT)}
+FORMATS: dict[str, Format] = {one.name: one for one in (records.FORMAT, flight_recorder.FORMAT, torch_profiler.FORMAT, kernel_log.FORMAT)}
 
 
 def detect(path: Path) -> Format:
