@@ -17,20 +17,25 @@ class KernelReader:
         self._uuids: dict[tuple[str | None, str], str] = {}
         self._once: dict[str | None, Once] = {}
 
-    def event(self, message: str, time_ns: int, number: Hashable, identity: str, host: str | None) -> dict[str, Any] | None:
+    def learn(self, message: str, host: str | None) -> bool:
+        """Whether the message tells which GPU is at which address; it is remembered then, also of what was read before."""
+        known = read_identity(message)
+        if known is None:
+            return False
+        if len(self._uuids) < _MOST_GPUS:
+            self._uuids[host, known[0]] = known[1]
+        return True
+
+    def event(self, message: str, time_ns: int, number: Hashable, host: str | None) -> dict[str, Any] | None:
         """The event that a message becomes; None for what is no error, and for one that was told this minute.
 
         Args:
             message: without time, host and `kernel:`.
             time_ns: when, UTC ns.
             number: of the line; the same line again gives the same answer.
-            identity: `event.id` of the event.
             host: where.
         """
-        known = read_identity(message)
-        if known is not None:
-            if len(self._uuids) < _MOST_GPUS:
-                self._uuids[host, known[0]] = known[1]
+        if self.learn(message, host):
             return None
         finding = read_line(message)
         if finding is None:
@@ -40,4 +45,4 @@ class KernelReader:
         if not self._once.setdefault(host, Once()).is_first(finding, time_ns, number):
             return None
         uuid = self._uuids.get((host, finding.device)) if finding.device is not None else None
-        return event_document(finding, time_ns, identity, host=host, gpu_uuid=uuid, message=message)
+        return event_document(finding, time_ns, host=host, gpu_uuid=uuid, message=message)

@@ -50,7 +50,6 @@ def read_kernel_lines(lines: Iterable[str], written: datetime.datetime, reading:
     reader, rows, events = KernelReader(), [], []
     since_boot, local = False, False
     last: KernelLine | None = None
-    number = 0
     for number, text in enumerate(lines, 1):
         line = parse_line(text, written)
         if line is None:
@@ -64,9 +63,9 @@ def read_kernel_lines(lines: Iterable[str], written: datetime.datetime, reading:
         time_ns = line.time_ns if line.time_ns is not None else line.boot_ns or 0
         rows.append((time_ns, number, line))
         if line.from_kernel:
-            event = reader.event(line.message, time_ns, number, records.content_id("kernel", line.host, time_ns, line.message), line.host)
+            event = reader.event(line.message, time_ns, number, line.host)
             if event is not None:
-                events.append(event)
+                events.append(event | {"event.id": records.content_id("kernel", line.host, time_ns, line.message)})
         if len(rows) >= MOST_ROWS:
             yield _logs(rows)
             rows = []
