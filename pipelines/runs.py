@@ -18,6 +18,8 @@ from pinchpoint.gpu_errors.descriptions import ENDS
 
 #: Events of a run that are kept; more would be no changes but a log.
 MOST_EVENTS = 100_000
+#: What concerns every run when it names no host: in dumps of tools there often is none.
+PORTABLE = ("gpu", "host", "log", "process")
 #: In the place of a run's name: what belongs to no run, such as the kernel log of a host where none ran.
 NO_RUN = ""
 
@@ -47,8 +49,9 @@ def by_run(batch: pa.RecordBatch, runs: Iterable[str], places: Iterable[tuple[st
            runless_from: int | None) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Give a batch of features or events to the runs it concerns.
 
-    What carries a run belongs to that run; what only carries a host, to the runs that had ranks there; what carries neither, to
-    every run. Errors and log lines that concern no run belong to `NO_RUN`, from the time asked for on (UTC ns; None for never).
+    What carries a run belongs to that run; what only carries a host, to the runs that had ranks there; events, and what was
+    measured of machines, that carry neither to every run. Errors and log lines that concern no run belong to `NO_RUN`, from the
+    time asked for on (UTC ns; None for never).
     """
     wanted = set(runs)
     of_host: dict[str, list[str]] = {}
@@ -64,6 +67,8 @@ def by_run(batch: pa.RecordBatch, runs: Iterable[str], places: Iterable[tuple[st
     for host in hosts:
         if host is None:
             mine = nameless.filter(pc.is_null(nameless.column("host.name")))
+            if "event.action" not in mine.schema.names:
+                mine = mine.filter(pc.is_in(mine.column("entity.kind"), pa.array(PORTABLE)))
             concerned = sorted(wanted)
         else:
             mine = nameless.filter(pc.equal(nameless.column("host.name"), host))
