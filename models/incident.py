@@ -1,5 +1,6 @@
 """Make an incident of a symptom: what a person reads, as a plain document."""
 
+import math
 import re
 from typing import Any
 
@@ -36,8 +37,8 @@ PART_SENTENCES = {
 }
 #: With this confidence nobody needs to be asked for more.
 SURE = 0.6
-#: How a number of things is called in a sentence: of one, of several.
-COUNTED = {"errors": ("error", "errors"), "ranks": ("rank", "ranks")}
+#: Units of things that are counted whole.
+COUNTED = ("errors", "ranks")
 _PLACE = re.compile(r"\{([^{}:]*)(?::(\w+))?\}")
 
 
@@ -86,10 +87,9 @@ def summary(one: dict[str, Any]) -> str:
 
 def _standstill(one: dict[str, Any]) -> str:
     symptom = one["symptom"]
-    count = round(symptom["observed"])
-    things = f"{count} {COUNTED[symptom['unit']][count != 1]}"
+    things = in_unit(symptom["observed"], symptom["unit"])
     since = one["start"][:19].replace("T", " ")
-    seen = f"{things} since {since}" if symptom["name"] == "errors" else f"The run stands still, {things} wait"
+    seen = f"{things} since {since}" if symptom["name"] == "errors" else f"The run stands still: {things} in open collectives"
     if not one["causes"]:
         return f"{seen}, and no known cause explains it."
     first = one["causes"][0]
@@ -142,8 +142,6 @@ def fill(sentence: str, scope: Scope) -> str:
             return f"{value:.3g} times"
         if FACTS[match[1]].unit == "processes":
             return "1 worker process" if round(value) <= 1 else f"{round(value)} worker processes"
-        if FACTS[match[1]].unit in COUNTED:
-            return f"{round(value)} {COUNTED[FACTS[match[1]].unit][round(value) != 1]}"
         if FACTS[match[1]].unit == "steps":
             return f"{max(round(value), 1)} steps"
         return tell(match[1], value)
@@ -154,8 +152,9 @@ def fill(sentence: str, scope: Scope) -> str:
 def evidence_of(one: Evidence, window: list[str]) -> dict[str, Any]:
     """A piece of evidence as the verdict has it."""
     about = FACTS[one.fact]
+    limit = math.ceil(one.limit) if about.unit in COUNTED else one.limit
     return {"fact": one.fact, "value": None if one.value is None else number(one.value), "baseline": number(one.baseline),
-            "limit": number(one.limit), "unit": about.unit, "window": window, "source": about.needs, "meaning": about.meaning}
+            "limit": number(limit), "unit": about.unit, "window": window, "source": about.needs, "meaning": about.meaning}
 
 
 def _named_evidence(cause: Cause, scope: Scope, window: list[str]) -> list[dict[str, Any]]:

@@ -7,12 +7,12 @@ import numpy as np
 
 from models import hang
 from models.causes.catalogue import Cause
-from models.causes.engine import Attribution, Judgement, attribute
+from models.causes.engine import Attribution, Judgement, attribute, in_unit
 from models.errors import Error, errors_of, stories
 from models.facts.errors import FAMILIES, counted
 from models.facts.hang import RANKS, ranks_counted
 from models.facts.registry import Scope
-from models.incident import COUNTED, evidence_of, fill, missing
+from models.incident import evidence_of, fill, missing
 from models.symptoms import Symptom
 from models.view import RunView
 from pinchpoint.clock import NS, format_time
@@ -121,7 +121,7 @@ def _entity(cause: Cause, errors: list[Error], ranks: list[int], scope: Scope) -
             return {"kind": "host", "id": error.event.host}
         if error.finding is not None and error.finding.device:
             return {"kind": "gpu" if error.finding.action == "gpu_error" else "device", "id": error.finding.device}
-    return {"kind": cause.entity, "id": scope.view.run_id or cause.entity}
+    return {"kind": cause.entity, "id": scope.view.run_id or "unnamed"}
 
 
 def _why(cause: Cause, scope: Scope, errors: list[Error], ranks: list[int]) -> list[str]:
@@ -130,7 +130,7 @@ def _why(cause: Cause, scope: Scope, errors: list[Error], ranks: list[int]) -> l
     if ranks or not errors:
         seen = f"the run stands still since {format_time(int(view.starts[0]))}"
     else:
-        seen = f"{len(errors)} {COUNTED['errors'][len(errors) != 1]} since {format_time(errors[0].event.time_ns)}"
+        seen = f"{in_unit(len(errors), 'errors')} since {format_time(errors[0].event.time_ns)}"
     chain = [seen, f"because {cause.summary}: {fill(cause.why, scope)}"]
     if errors:
         chain.append(f"the first says: {errors[0].event.reason}")

@@ -76,7 +76,7 @@ def _listened(view: RunView) -> str:
     if dumps:
         return f"No collective is open in {dumps} dumps of the flight recorder."
     lines = sum(float(np.nansum(log.series.get("log.kernel_lines", np.zeros(1)))) for log in view.others.get("log", []))
-    return f"There are no errors in {lines:.0f} lines of the kernel's log." if lines else ""
+    return f"There are no errors in the kernel's log ({lines:.0f} line{'s' if lines != 1 else ''})." if lines else ""
 
 
 def _trace_shares(view: RunView) -> dict[str, float]:

@@ -191,4 +191,6 @@ def in_unit(value: float, unit: str) -> str:
             return human.size(value) + unit[5:]
         case "1/s":
             return f"{human.three_digits(value)} a second"
+        case "errors" | "ranks" if value == 1:
+            return f"1 {unit[:-1]}"
     return f"{human.three_digits(value)} {unit}"

@@ -15,7 +15,7 @@ from shippers.formats.lines import MOST_LINE_BYTES, read_lines
 #: The lines of a kernel log come from here, also those that were copied into a file.
 SOURCE = "/dev/kmsg"
 _LOOK_AT = 400
-_ENOUGH = 0.6
+_ENOUGH = 0.5
 _ANY_TIME = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
 

@@ -13,7 +13,8 @@ from shippers.formats.smi_times import smi_time_ns
 #: Other names that nvidia-smi takes for the same, older ones too.
 _ALSO = {
     "clocks.current.sm": "clocks.sm", "clocks.current.memory": "clocks.mem", "clocks.current.graphics": "clocks.sm",
-    "clocks.gr": "clocks.sm", "clocks.max.graphics": "clocks.max.sm", "power.draw.average": "power.draw", "power.draw.instant": "power.draw",
+    "clocks.gr": "clocks.sm",
+    "clocks.max.graphics": "clocks.max.sm", "power.draw.average": "power.draw", "power.draw.instant": "power.draw",
     "power.limit": "enforced.power.limit", "pcie.link.gen.current": "pcie.link.gen.gpucurrent",
     "ecc.errors.uncorrected.volatile.device_memory": "ecc.errors.uncorrected.volatile.total",
     "ecc.errors.corrected.volatile.device_memory": "ecc.errors.corrected.volatile.total",
