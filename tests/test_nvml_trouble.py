@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake_gpus import QUICK, Node, of
+from unkillable import unkillable
 
 from pinchpoint.clock import NS
 from shippers.gpu.news import News
@@ -238,3 +239,41 @@ def test_starting_and_stopping_leaves_nothing(node: Make) -> None:
 
     assert before[:2] == after[:2]
     assert after[2] - before[2] < 500
+
+
+def test_a_process_that_cannot_be_killed_is_left_behind(node: Make) -> None:
+    """Its number is told, one more reads the other GPUs, and when the kernel lets go nothing is wrong any more."""
+    gpus = node("gpus = 2\n[gpu 1]\nhang = nvmlDeviceGetTemperature from 5\n").start()
+    assert gpus.read_again(0, 1)
+    assert gpus.source is not None
+    held = gpus.source.pid
+    assert held is not None
+    with unkillable(held):
+        gpus.at(6)
+        assert gpus.until(lambda: f"process {held} was killed and does not end" in (gpus.source.problem or ""))
+        assert gpus.read_again(0)
+        assert gpus.source.pid != held
+
+    assert gpus.until(lambda: "was killed" not in (gpus.source.problem or ""))
+
+
+def test_nothing_is_started_while_two_cannot_be_killed(node: Make) -> None:
+    """At most two are held at once; then the state says that nothing more is started, until one of them has ended."""
+    gpus = node("gpus = 2\n[gpu 0]\nhang = nvmlDeviceGetUUID from 8\nhang = nvmlDeviceGetUtilizationRates from 8\n"
+                "[gpu 1]\nhang = nvmlDeviceGetTemperature from 5\n").start()
+    assert gpus.read_again(0, 1)
+    assert gpus.source is not None
+    first = gpus.source.pid
+    assert first is not None
+    with unkillable(first):
+        gpus.at(6)
+        assert gpus.until(lambda: gpus.source.pid not in (None, first))
+        assert gpus.read_again(0)
+        second = gpus.source.pid
+        assert second is not None
+        with unkillable(second):
+            gpus.at(9)
+            assert gpus.until(lambda: gpus.source.state is GpuState.STUCK)
+            assert gpus.source.pid is None
+            starts = gpus.source.counters()["gpu.starts"]
+        assert gpus.until(lambda: gpus.source.counters()["gpu.starts"] > starts)
