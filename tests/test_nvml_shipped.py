@@ -1,11 +1,12 @@
 """GPU readings on their whole way: through the agent and through watch, into a store."""
 
 import json
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from fake_gpus import HEALTHY, Node
 
 from pinchpoint.store import open_store
@@ -63,11 +64,39 @@ def test_gpus_can_be_left_out(node: Make, pinchpoint, tmp_path: Path) -> None:
     assert not [row for row in of_kind(tmp_path / "lake", "metric") if row["entity.kind"] == "gpu"]
 
 
-@pytest.mark.parametrize("command", [("ship", "--dry-run")])
-def test_a_dry_run_shows_gpus(node: Make, pinchpoint, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_a_dry_run_shows_gpus(node: Make, pinchpoint, tmp_path: Path) -> None:
     """The documents that would be sent are complete."""
     node("gpus = 1\n")
-    done = pinchpoint(*command, "--state-dir", str(tmp_path / "state"))
+    done = pinchpoint("ship", "--dry-run", "--state-dir", str(tmp_path / "state"))
 
     shown = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["labels"]["gpu.index"] for one in shown if one.get("entity.kind") == "gpu"] == ["0"]
+
+
+def test_the_reading_process_ends_with_an_agent_that_is_killed(node: Make, tmp_path: Path) -> None:
+    """SIGKILL leaves the agent no time to end it, so it ends by itself; the events of a GPU are in the lake before that."""
+    made = node("gpus = 1\n[gpu 0]\nevent = 5 xid 79\n")
+    command = [str(PINCHPOINT), "ship", "--store", str(tmp_path / "lake"), "--state-dir", str(tmp_path / "state")]
+    agent = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path)
+    try:
+        assert eventually(lambda: "nvmlEventSetWait_v2" in (made.calls.read_text() if made.calls.exists() else ""))
+        made.at(6)
+        assert eventually(lambda: of_kind(tmp_path / "lake", "event"))
+        children = Path(f"/proc/{agent.pid}/task")
+        [reader] = {int(pid) for task in children.iterdir() for pid in (task / "children").read_text().split()}
+    finally:
+        agent.kill()
+        agent.wait()
+
+    assert eventually(lambda: not Path(f"/proc/{reader}/cmdline").exists() or not Path(f"/proc/{reader}/cmdline").read_bytes())
+    [event] = of_kind(tmp_path / "lake", "event")
+    assert (event["event.action"], dict(event["labels"])["xid"]) == ("gpu_error", "79")
+
+
+def eventually(holds: Callable[[], object], within_s: float = 30.0) -> bool:
+    due = time.monotonic() + within_s
+    while time.monotonic() < due:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False

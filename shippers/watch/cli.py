@@ -20,8 +20,6 @@ from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.config import Config, default_url
 from pinchpoint.errors import PinchpointError, UsageError
 from pinchpoint.output import HELP, config_option, store_option
-from shippers.gpu.keeper import Pace
-from shippers.gpu.source import GpuSource
 from shippers.watch.child import CannotStartError
 from shippers.watch.sdk_folder import sdk_folder
 from shippers.watch.session import Outcome, Session, child_environment
@@ -95,8 +93,12 @@ def _start(command: Sequence[str], spool: Spool, run_id: str, workload: str, con
     common = {"run.id": run_id, "run.workload": workload, "host.name": host}
     writer = RecordWriter(spool.folder / WATCH_FILE, common, f"{run_id}-{secrets.token_hex(4)}")
     environment = child_environment(os.environ, folder=spool.folder, run_id=run_id, workload=workload, sdk=sdk_folder())
-    gpu = config.ship.gpu
-    gpus = None if gpu is None else GpuSource(host, SYSTEM_CLOCK, Pace(gpu.interval_s, gpu.slow_interval_s))
+    gpus = None
+    if config.ship.gpu is not None:
+        from shippers.gpu.keeper import Pace
+        from shippers.gpu.source import GpuSource
+
+        gpus = GpuSource(host, SYSTEM_CLOCK, Pace(config.ship.gpu.interval_s, config.ship.gpu.slow_interval_s))
     return Session(command, environment, writer, host, SYSTEM_CLOCK, config.watch.interval_s, gpus)
 
 

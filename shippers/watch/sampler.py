@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinchpoint.clock import Clock, format_time
-from shippers.gpu.source import GpuSource
 from shippers.sources.cgroup import CgroupSource
 from shippers.sources.host import HostSource
 from shippers.sources.process import ProcessSource
 from shippers.sources.reading import ROOT, Reading, read_once
+
+if TYPE_CHECKING:
+    from shippers.gpu.source import GpuSource
 
 _OUTSIDE_EVERY_S = 5.0
 #: Share of one core that reading the processes may take; a run of hundreds of processes is read less often.
@@ -19,7 +21,7 @@ _MOST_OF_A_CORE = 0.005
 class Sampler:
     """The sources of one watched run, read each `interval_s`; the next time is the last one due plus the interval."""
 
-    def __init__(self, host: str, clock: Clock, interval_s: float, gpus: GpuSource | None = None) -> None:
+    def __init__(self, host: str, clock: Clock, interval_s: float, gpus: "GpuSource | None" = None) -> None:
         self._clock = clock
         self._interval_s = interval_s
         self._host = HostSource(host)

@@ -6,9 +6,9 @@ import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pinchpoint.clock import Clock
-from shippers.gpu.source import GpuSource
 from shippers.watch import child as children
 from shippers.watch.child import STDIN, Child
 from shippers.watch.lines import LineCutter
@@ -17,6 +17,9 @@ from shippers.watch.sampler import Sampler
 from shippers.watch.signals import Signal, SignalQueue, adopt_orphans, stop_as_asked
 from shippers.watch.spool import RecordWriter
 from shippers.watch.terminal import would_stop
+
+if TYPE_CHECKING:
+    from shippers.gpu.source import GpuSource
 
 #: After the end of the command, how long its output may be silent, and how long it may go on, before it is left behind:
 #: a process that the command started and did not end may hold it open for days.
@@ -41,7 +44,7 @@ class Session:
     """One command while it is watched."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], writer: RecordWriter, host: str, clock: Clock,
-                 interval_s: float, gpus: GpuSource | None = None) -> None:
+                 interval_s: float, gpus: "GpuSource | None" = None) -> None:
         """Start the command; the session closes `gpus` at its end.
 
         Raises: CannotStartError.
