@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from models import hang, verdict
 from models.causes import load
 from models.errors import ACTIONS
-from models.view import Event, build
+from models.view import STANDSTILLS, Event, build
 from pinchpoint import records
 from pinchpoint.clock import NS
 from pinchpoint.gpu_errors.descriptions import ENDS
@@ -125,16 +125,26 @@ def settle(new: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[st
 
     The onset of an incident moves a little as more is seen of it; it stays the same incident.
     """
-    settled, taken = [], set()
+    settled, taken = [], {one["id"] for one in new} & {other["id"] for other in old}
     for one in sorted(new, key=lambda incident: incident["start"]):
-        same = [other for other in old if other["run"] == one["run"] and other["id"] not in taken
-                and other["symptom"]["compared_with"] == one["symptom"]["compared_with"]
+        if one["id"] in taken:
+            settled.append(one)
+            continue
+        same = [other for other in old if _same_thing(one, other) and other["id"] not in taken
                 and other["start"] < one["end"] and one["start"] < other["end"]]
         earlier = min(same, key=lambda other: (other["start"], other["id"]), default=None)
         identity = one["id"] if earlier is None else earlier["id"]
         taken.add(identity)
         settled.append({**one, "id": identity})
     return settled
+
+
+def _same_thing(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two incidents tell of the same run and symptom; errors are those of their hosts."""
+    kind = one["symptom"]["name"]
+    return bool(one["run"] == other["run"] and kind == other["symptom"]["name"]
+                and one["symptom"]["compared_with"] == other["symptom"]["compared_with"]
+                and (kind not in STANDSTILLS or one["hosts"] == other["hosts"]))
 
 
 def window_for(span_s: float) -> float:

@@ -1,5 +1,6 @@
 """What nvidia-smi, ps and nvidia-bug-report.sh print, under the names that pinchpoint gives it."""
 
+import contextlib
 import gzip
 
 import pytest
@@ -99,7 +100,8 @@ EXPECTED = {
     "gpu.remapped_rows.failed": 0.0, "gpu.temperature_celsius": 88.0, "gpu.power_w": 300.5, "gpu.clock.sm_hz": 1.98e9,
     "gpu.clock.memory_hz": 2.619e9, "gpu.clock.sm_max_hz": 1.99e9,
 }
-CSV = """timestamp, index, uuid, utilization.gpu [%], memory.used [MiB], power.draw [W], clocks.sm [MHz], pstate, clocks_event_reasons.active
+CSV = """timestamp, index, uuid, utilization.gpu [%], memory.used [MiB], power.draw [W], clocks.sm [MHz], pstate, \
+clocks_event_reasons.active
 2026/01/01 00:00:00.000, 0, GPU-aa, 97 %, 1024 MiB, 300.50 W, 1410 MHz, P0, 0x0000000000000004
 2026/01/01 00:00:01.000, 0, GPU-aa, [N/A], 1024 MiB, [N/A], 1410 MHz, P2, 0x0000000000000041
 """
@@ -154,7 +156,8 @@ def test_repeated_reports_are_read_one_by_one(tmp_path):
 @pytest.mark.parametrize("declared", ['<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">', '<!ENTITY b SYSTEM "file:///etc/passwd">'])
 def test_xml_that_declares_entities_is_refused(tmp_path, declared):
     """Before any of it is put in."""
-    bomb = f'<?xml version="1.0"?>\n<!DOCTYPE nvidia_smi_log [{declared}]>\n<nvidia_smi_log><driver_version>&b;</driver_version></nvidia_smi_log>'
+    bomb = (f'<?xml version="1.0"?>\n<!DOCTYPE nvidia_smi_log [{declared}]>\n'
+            "<nvidia_smi_log><driver_version>&b;</driver_version></nvidia_smi_log>")
 
     with pytest.raises(InputError, match="entities is refused"):
         read(tmp_path / "q", bomb)
@@ -165,7 +168,8 @@ def test_csv_is_read_by_its_header(tmp_path):
     reading, metrics, _ = read(tmp_path / "a.csv", CSV)
     first, second = (dict(one["metrics"]) for one in metrics)
 
-    assert (reading.reader, metrics[0]["entity.id"], str(metrics[1]["@timestamp"])[:19]) == ("nvidia_smi_csv", "GPU-aa", "2026-01-01 00:00:01")
+    assert (reading.reader, metrics[0]["entity.id"], str(metrics[1]["@timestamp"])[:19]) == (
+        "nvidia_smi_csv", "GPU-aa", "2026-01-01 00:00:01")
     assert (first["gpu.busy_ratio"], first["gpu.memory.used_bytes"], first["gpu.power_w"], first["gpu.clock.sm_hz"]) == (
         0.97, 1024 * 2**20, 300.5, 1.41e9)
     assert (first["gpu.clocks_event.software_power_cap"], second["gpu.clocks_event.hardware_thermal"]) == (1.0, 1.0)
@@ -193,10 +197,12 @@ def test_dmon_is_read_with_times_and_without(tmp_path):
     """Without them a second is assumed between rows, and said."""
     reading, metrics, _ = read(tmp_path / "d", DMON)
     assert (reading.reader, reading.notes) == ("nvidia_smi_table", [])
-    assert [(one["entity.id"], str(one["@timestamp"])[:19]) for one in metrics] == [("0", "2026-01-01 00:00:00"), ("1", "2026-01-01 00:00:00")]
+    assert [(one["entity.id"], str(one["@timestamp"])[:19]) for one in metrics] == [
+        ("0", "2026-01-01 00:00:00"), ("1", "2026-01-01 00:00:00")]
     assert dict(metrics[0]["metrics"]) == pytest.approx({
-        "gpu.power_w": 62, "gpu.temperature_celsius": 34, "gpu.busy_ratio": 0.07, "gpu.memory.busy_ratio": 0.01, "gpu.clock.memory_hz": 2.619e9,
-        "gpu.clock.sm_hz": 1.98e9, "gpu.memory.used_bytes": 1024 * 2**20, "gpu.pcie.receive_bytes_per_s": 1e7,
+        "gpu.power_w": 62, "gpu.temperature_celsius": 34, "gpu.busy_ratio": 0.07, "gpu.memory.busy_ratio": 0.01,
+        "gpu.clock.memory_hz": 2.619e9, "gpu.clock.sm_hz": 1.98e9, "gpu.memory.used_bytes": 1024 * 2**20,
+        "gpu.pcie.receive_bytes_per_s": 1e7,
         "gpu.pcie.transmit_bytes_per_s": 2e7})
     bare = "# gpu    pwr  gtemp     sm\n# Idx      W      C      %\n    0     62     34      7\n    0     63     34      8\n"
     reading, metrics, _ = read(tmp_path / "e", bare)
@@ -238,17 +244,15 @@ def test_a_bug_report_is_read_by_its_sections(tmp_path):
     assert [dict(one["labels"])["error.kind"] for one in events] == ["row_remap_pending", "xid"]
 
 
-@pytest.mark.parametrize(("text", "reader"), [(TEXT, "nvidia_smi"), (XML, "nvidia_smi_xml"), (CSV, "nvidia_smi_csv"), (DMON, "nvidia_smi_table"),
-                                              (PMON, "nvidia_smi_table"), (PS, "process_list"),
-                                              (f"Start of NVIDIA bug report log file.\n{TEXT}", "nvidia_bug_report")])
+@pytest.mark.parametrize(("text", "reader"), [
+    (TEXT, "nvidia_smi"), (XML, "nvidia_smi_xml"), (CSV, "nvidia_smi_csv"), (DMON, "nvidia_smi_table"), (PMON, "nvidia_smi_table"),
+    (PS, "process_list"), (f"Start of NVIDIA bug report log file.\n{TEXT}", "nvidia_bug_report")])
 def test_every_prefix_is_read_or_refused(tmp_path, text, reader):
     """A file that was cut never crashes, nor does one with rubbish in it."""
     for size in range(0, len(text), 23):
         for rubbish in ("", "\x00\xff", ", ,,\n: : :\n<<>>\n# gpu pid\n"):
-            try:
+            with contextlib.suppress(InputError):
                 read(tmp_path / "cut", text[:size] + rubbish, reader)
-            except InputError:
-                pass
 
 
 def test_names_are_those_of_the_table_of_metrics():

@@ -130,7 +130,8 @@ def test_what_somebody_else_wrote_under_our_name_is_passed_over():
 
 
 def fr(rank, *open_seqs, done=5):
-    entries = [{"record_id": seq, "pg_id": 0, "process_group": ["0", "default_pg"], "collective_seq_id": seq, "profiling_name": "nccl:all_reduce",
+    entries = [{"record_id": seq, "pg_id": 0, "process_group": ["0", "default_pg"], "collective_seq_id": seq,
+                "profiling_name": "nccl:all_reduce",
                 "time_created_ns": DAY + seq, "input_sizes": [[4]], "input_dtypes": ["Float"], "state": "scheduled", "is_p2p": False}
                for seq in open_seqs]
     return {"pg_config": {"0": {"name": "0", "desc": "default_pg", "ranks": "[0, 1, 2]"}}, "nccl_version": "2.27.3", "entries": entries,
@@ -238,9 +239,10 @@ def test_a_fault_list_gives_an_incident_for_each_fault(tmp_path):
     """From its start to its end, on its node; what says nothing is an incident without a cause."""
     path = tmp_path / "faults.ndjson"
     rows = [("2026-01-01T00:00:00Z", "n1", "fault_start", "GPU Lost"), ("2026-01-01T05:00:00Z", "n1", "fault_end", "GPU Lost"),
-            ("2026-01-02T00:00:00Z", "n2", "fault_start", "Temporarily Offline"), ("2026-01-03T00:00:00Z", "n3", "fault_start", "Unknown Error")]
-    path.write_text("".join(json.dumps({"kind": "event", "@timestamp": at, "host.name": host, "event.action": action, "event.reason": reason})
-                            + "\n" for at, host, action, reason in rows))
+            ("2026-01-02T00:00:00Z", "n2", "fault_start", "Temporarily Offline"),
+            ("2026-01-03T00:00:00Z", "n3", "fault_start", "Unknown Error")]
+    path.write_text("".join(json.dumps({"kind": "event", "@timestamp": at, "host.name": host, "event.action": action,
+                                        "event.reason": reason}) + "\n" for at, host, action, reason in rows))
     answer = ask(path)
 
     assert causes(answer) == [("gpu_hardware_error", "infrastructure", "host:n1"), ("taken_out_of_service", "process", "host:n2")]
@@ -264,7 +266,8 @@ def test_errors_join_the_run_of_their_time(tmp_path):
 # Published -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "ranks", "cause"), [("gpu_error_1st", "12,14", "rank_device_stopped"), ("lock_gil_1st", "9,14", "hang_or_desync")])
+@pytest.mark.parametrize(("name", "ranks", "cause"), [
+    ("gpu_error_1st", "12,14", "rank_device_stopped"), ("lock_gil_1st", "9,14", "hang_or_desync")])
 def test_published_dumps_name_the_ranks_that_were_disturbed(tmp_path, name, ranks, cause):
     """NVIDIA's own: both ranks of both dumps."""
     folder = DATA / "nvrx_flight_recorder" / "dev" / name

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pinchpoint.errors import UnknownFormat, UsageError
 from shippers.formats import (
+    archive,
     flight_recorder,
     kernel_log,
     nvidia_bug_report,
@@ -22,8 +23,8 @@ _HEAD = 256 * 1024
 
 #: In the order in which they are asked: what says what it is before what is known by its shape.
 FORMATS: dict[str, Format] = {one.name: one for one in (
-    records.FORMAT, flight_recorder.FORMAT, torch_profiler.FORMAT, nvidia_bug_report.FORMAT, nvidia_smi_text.FORMAT, nvidia_smi_xml.FORMAT,
-    nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT)}
+    archive.FORMAT, records.FORMAT, flight_recorder.FORMAT, torch_profiler.FORMAT, nvidia_bug_report.FORMAT, nvidia_smi_text.FORMAT,
+    nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT)}
 
 
 def detect(path: Path) -> Format:
