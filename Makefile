@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-by-make
 DEMO := .demo
 
-.PHONY: help setup check test demo bench bench-ship docs services services-stop clean
+.PHONY: help setup check test demo bench bench-ship bench-gpu docs services services-stop clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r target says; do \
@@ -46,6 +46,9 @@ bench: $(STAMP) ## measure speed, memory and overhead, and print them
 bench-ship: $(STAMP) ## measure the shipping agent beside rsyslog and syslog-ng, then under kills and faults
 	$(BIN)/python -m benchmarks.ship_speed
 	$(BIN)/python -m benchmarks.ship_faults
+
+bench-gpu: $(STAMP) ## measure what reading eight GPUs costs, and what a hanging driver does
+	$(BIN)/python -m benchmarks.gpu_speed
 
 docs: $(STAMP) ## write docs/reference anew from the code
 	$(BIN)/python docs/build.py

@@ -1,5 +1,6 @@
 """Make an incident of a symptom: what a person reads, as a plain document."""
 
+import math
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from models.facts.ranks import slowest
 from models.facts.registry import Scope
 from models.facts.storage import busiest
 from models.symptoms import Symptom
+from models.view import STANDSTILLS
 from pinchpoint.clock import NS, format_time
 from pinchpoint.records import content_id
 
@@ -35,6 +37,8 @@ PART_SENTENCES = {
 }
 #: With this confidence nobody needs to be asked for more.
 SURE = 0.6
+#: Units of things that are counted whole.
+COUNTED = ("errors", "ranks")
 _PLACE = re.compile(r"\{([^{}:]*)(?::(\w+))?\}")
 
 
@@ -58,25 +62,38 @@ def incident(symptom: Symptom, causes: dict[str, Cause]) -> dict[str, Any]:
         "workload": view.workload,
         "hosts": view.hosts,
         "symptom": {
-            "name": "step_time", "entity": "run", "observed": _number(symptom.observed_s), "baseline": _number(symptom.baseline_s),
-            "unit": "s", "lost_seconds": _number(symptom.lost_seconds), "lost_share": _number(symptom.lost_share),
+            "name": "step_time", "entity": "run", "observed": number(symptom.observed_s), "baseline": number(symptom.baseline_s),
+            "unit": "s", "lost_seconds": number(symptom.lost_seconds), "lost_share": number(symptom.lost_share),
             "compared_with": symptom.compared_with,
         },
         "causes": named,
         "rejected": [{"cause": one.cause.name, "because": one.because} for one in found.rejected if not one.unknown],
-        "unexplained_share": _number(found.unexplained_s / symptom.lost_seconds if symptom.lost_seconds else 0.0),
-        "missing": _missing(found),
+        "unexplained_share": number(found.unexplained_s / symptom.lost_seconds if symptom.lost_seconds else 0.0),
+        "missing": missing(found),
     }
 
 
 def summary(one: dict[str, Any]) -> str:
     """One sentence: how much is lost, and to what."""
+    if one["symptom"]["name"] in STANDSTILLS:
+        return _standstill(one)
     lost = in_unit(one["symptom"]["lost_share"], "ratio")
     when = f"Since {one['start'][11:19]} " if one["symptom"]["compared_with"] == "own past" else ""
     if not one["causes"]:
         return f"{when}{lost} of the wall time is lost, and no known cause explains it."
     first = one["causes"][0]
     return f"{when}{lost} of the wall time is lost: {first['summary']}."
+
+
+def _standstill(one: dict[str, Any]) -> str:
+    symptom = one["symptom"]
+    things = in_unit(symptom["observed"], symptom["unit"])
+    since = one["start"][:19].replace("T", " ")
+    seen = f"{things} since {since}" if symptom["name"] == "errors" else f"The run stands still: {things} in open collectives"
+    if not one["causes"]:
+        return f"{seen}, and no known cause explains it."
+    first = one["causes"][0]
+    return f"{seen}: {first['summary']} ({first['entity']['kind']} {first['entity']['id']})."
 
 
 def _cause(judgement: Judgement, seconds: float, symptom: Symptom) -> dict[str, Any]:
@@ -86,10 +103,10 @@ def _cause(judgement: Judgement, seconds: float, symptom: Symptom) -> dict[str, 
               format_time(int(scope.view.starts[windows[-1]]) + round(scope.view.window_s * NS))]
     return {
         "cause": cause.name, "id": cause.id, "category": cause.category, "summary": cause.summary,
-        "entity": _entity(cause, scope), "lost_seconds": _number(seconds), "share": _number(seconds / scope.wall_s),
+        "entity": _entity(cause, scope), "lost_seconds": number(seconds), "share": number(seconds / scope.wall_s),
         "confidence": round(judgement.confidence, 2), "why": _why(cause, symptom),
-        "evidence": [_evidence(one, window) for one in judgement.evidence] + _named_evidence(cause, scope, window),
-        "fix": list(cause.fix), "saves_seconds": _number(seconds),
+        "evidence": [evidence_of(one, window) for one in judgement.evidence] + _named_evidence(cause, scope, window),
+        "fix": list(cause.fix), "saves_seconds": number(seconds),
     }
 
 
@@ -132,10 +149,12 @@ def fill(sentence: str, scope: Scope) -> str:
     return _PLACE.sub(measured, sentence)
 
 
-def _evidence(one: Evidence, window: list[str]) -> dict[str, Any]:
+def evidence_of(one: Evidence, window: list[str]) -> dict[str, Any]:
+    """A piece of evidence as the verdict has it."""
     about = FACTS[one.fact]
-    return {"fact": one.fact, "value": None if one.value is None else _number(one.value), "baseline": _number(one.baseline),
-            "limit": _number(one.limit), "unit": about.unit, "window": window, "source": about.needs, "meaning": about.meaning}
+    limit = math.ceil(one.limit) if about.unit in COUNTED else one.limit
+    return {"fact": one.fact, "value": None if one.value is None else number(one.value), "baseline": number(one.baseline),
+            "limit": number(limit), "unit": about.unit, "window": window, "source": about.needs, "meaning": about.meaning}
 
 
 def _named_evidence(cause: Cause, scope: Scope, window: list[str]) -> list[dict[str, Any]]:
@@ -168,7 +187,7 @@ def _entity(cause: Cause, scope: Scope) -> dict[str, str]:
     return {"kind": cause.entity, "id": scope.view.run_id if cause.entity == "run" else cause.entity}
 
 
-def _missing(found: Attribution) -> list[str]:
+def missing(found: Attribution) -> list[str]:
     """What to ship so that the causes that could not be told can be told; nothing when a cause is sure enough without."""
     if found.named and found.unexplained_s == 0 and all(one.confidence >= SURE and not one.cause.umbrella for one, _ in found.named):
         return []
@@ -179,6 +198,6 @@ def _missing(found: Attribution) -> list[str]:
     return [f"{needs}: would tell about {', '.join(sorted(set(names)))}" for needs, names in sorted(asked.items())]
 
 
-def _number(value: float | None) -> float | None:
+def number(value: float | None) -> float | None:
     """A number in six digits: sums in another order differ beyond that."""
     return None if value is None or not np.isfinite(value) else float(f"{value:.6g}")

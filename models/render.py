@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.causes.engine import in_unit
+from models.view import STANDSTILLS
 from pinchpoint.human import printable, seconds, share
 
 _RED, _GREEN, _YELLOW, _BOLD, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -70,18 +71,22 @@ def render_incident(incident: dict[str, Any], *, width: int, color: bool) -> lis
     """One incident: why, what to do and what it saves, evidence, what was ruled out."""
     lines: list[str] = []
     symptom = incident["symptom"]
-    if not incident["causes"]:
+    if not incident["causes"] and symptom["name"] in STANDSTILLS:
+        seen = in_unit(symptom["observed"], symptom["unit"])
+        lines += _block("why", [f"{seen} on {symptom['entity']}; no known cause fits"], width, color)
+    elif not incident["causes"]:
         lines += _block("why", [f"a step takes {seconds(symptom['observed'])}, {seconds(symptom['baseline'])} without what is lost; "
                                 "no known cause fits"], width, color)
     for number, cause in enumerate(incident["causes"]):
         if number:
-            lines += ["", _paint(f"{'and' if number == 1 else 'also'} {share(cause['lost_seconds'] / symptom['lost_seconds'])} of the loss",
-                                 _BOLD, color)]
+            of_it = f" {share(cause['lost_seconds'] / symptom['lost_seconds'])} of the loss" if symptom["lost_seconds"] else ""
+            lines += ["", _paint(f"{'and' if number == 1 else 'also'}{of_it}", _BOLD, color)]
         lines += _block("cause", [f"{cause['cause']} ({cause['id']}, {cause['category']}), {cause['entity']['kind']} "
                                   f"{cause['entity']['id']}, confidence {share(cause['confidence'])}"], width, color)
         lines += _block("why", cause["why"], width, color)
         lines += _block("do", cause["fix"], width, color)
-        lines += _block("saves", [f"up to {seconds(cause['saves_seconds'])}: {share(cause['share'])} of the wall time"], width, color)
+        if cause["saves_seconds"]:
+            lines += _block("saves", [f"up to {seconds(cause['saves_seconds'])}: {share(cause['share'])} of the wall time"], width, color)
         lines += _block("evidence", [_evidence(one) for one in cause["evidence"]], width, color)
     if symptom["lost_seconds"] and incident["unexplained_share"] >= 0.05:
         lines += _block("open", [f"{share(incident['unexplained_share'])} of the loss is unexplained"], width, color)

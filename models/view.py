@@ -17,6 +17,8 @@ Booleans = NDArray[np.bool_]
 
 #: The phases of a step, and the gap between steps.
 PARTS = (*PHASES, "gap")
+#: Symptoms that are no time of steps: errors that were reported, and a run that stands still.
+STANDSTILLS = ("errors", "hang")
 COMPUTE = ("forward", "backward", "optimizer", "compute")
 
 
@@ -49,6 +51,8 @@ class Event:
     action: str
     reason: str | None
     details: dict[str, str]
+    host: str | None = None
+    rank: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -33,6 +33,15 @@ class Host:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Gpu:
+    """Readings and errors of GPUs, from their driver; `gpu = false` leaves them out, of `pinchpoint watch` too."""
+
+    interval_s: float = setting(1.0, "time between two readings of what changes fast: use, clocks, power, heat, throttling", number(0))
+    slow_interval_s: float = setting(30.0, "time between two readings of the rest: limits, errors of memory and links, processes",
+                                     number(0))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Scrape:
     """Exporters that are asked for their metrics: each `[[ship.scrape]]` is one."""
 
@@ -101,7 +110,7 @@ class Self:
     listen: str | None = setting(None, "address and port of its own /metrics and /healthz", settings.listen)
 
 
-_HOST, _REDACT, _SPOOL, _SELF = Host(), Redact(), Spool(), Self()
+_HOST, _GPU, _REDACT, _SPOOL, _SELF = Host(), Gpu(), Redact(), Spool(), Self()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,6 +120,7 @@ class Ship:
     outputs: tuple[str, ...] = setting((), "stores, each with its own progress; none: the store above", store_urls)
     files: tuple[Files, ...] = setting((), "log files: [[ship.files]]", tables(Files))
     host: Host | None = setting(_HOST, "readings of this host: [ship.host], or false", table(Host))
+    gpu: Gpu | None = setting(_GPU, "GPUs of this host: [ship.gpu], or false", table(Gpu))
     scrape: tuple[Scrape, ...] = setting((), "exporters: [[ship.scrape]]", tables(Scrape))
     otlp: Otlp | None = setting(None, "receiver of OpenTelemetry: [ship.otlp]", table(Otlp))
     journald: Journald | None = setting(None, "the journal: [ship.journald]", table(Journald))
@@ -123,6 +133,6 @@ class Ship:
 
 
 #: The tables below `[ship]`, for the reference.
-SECTIONS: dict[str, type] = {"ship": Ship, "ship.files": Files, "ship.host": Host, "ship.scrape": Scrape, "ship.otlp": Otlp,
-                             "ship.journald": Journald, "ship.kernel": Kernel, "ship.jobs": Jobs, "ship.events": Events,
+SECTIONS: dict[str, type] = {"ship": Ship, "ship.files": Files, "ship.host": Host, "ship.gpu": Gpu, "ship.scrape": Scrape,
+                             "ship.otlp": Otlp, "ship.journald": Journald, "ship.kernel": Kernel, "ship.jobs": Jobs, "ship.events": Events,
                              "ship.redact": Redact, "ship.spool": Spool, "ship.self": Self}

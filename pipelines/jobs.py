@@ -19,6 +19,8 @@ ALIGN_S = 300.0
 #: Records of a slice: some dozen MB a worker.
 SLICE_RECORDS = 250_000
 REDUCED = ("step", "metric", "log")
+#: Before any record.
+BEGINNING = -(1 << 62)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ def reaches_to(splits: dict[str, list[Split]]) -> int | None:
     return max((split.end for kind in REDUCED for split in splits[kind]), default=None)
 
 
+def new_from(splits: dict[str, list[Split]]) -> int:
+    """From when on the slices hold what was not analysed before (UTC ns)."""
+    return min((split.start for kind in REDUCED for split in splits[kind]), default=BEGINNING)
+
+
 def analyse(pipeline: beam.Pipeline, store_url: str, splits: dict[str, list[Split]], question: Question, run_id: str | None,
             folder: str | None) -> None:
     """Records to features to incidents, once: what was analysed before is read as features."""
@@ -56,7 +63,7 @@ def analyse(pipeline: beam.Pipeline, store_url: str, splits: dict[str, list[Spli
     events = pipeline | "Events" >> LoadRecords(store_url, splits["event"], run_id)
     ((fresh, past, events)
      | "All" >> beam.Flatten()
-     | "By run" >> GroupByRun(fresh)
+     | "By run" >> GroupByRun(fresh, None if run_id is not None else new_from(splits))
      | "Answers" >> ExplainRuns(question)
      | "Keep answers" >> SaveAnswers(store_url, folder))
 

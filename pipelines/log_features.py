@@ -9,7 +9,10 @@ from pinchpoint.clock import NS
 from pipelines import groups
 from pipelines.maps import feature_map
 
-COLUMNS = ("@timestamp", "run.id", "run.workload", "host.name", "message", "log.level")
+COLUMNS = ("@timestamp", "run.id", "run.workload", "host.name", "message", "log.level", "log.file.path")
+
+#: Where the lines of the kernel come from, also those that were copied into a file.
+KERNEL = "/dev/kmsg"
 
 #: What is counted, by the words a line contains (RE2, so that no line can make it slow).
 PATTERNS = {
@@ -26,7 +29,7 @@ def log_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
     Args:
         table: log records with at least `COLUMNS`.
         window_s: length of a window.
-    Returns: feature records with `log.lines` and a count for each of `PATTERNS`.
+    Returns: feature records with `log.lines`, `log.kernel_lines` (those of the kernel) and a count for each of `PATTERNS`.
     """
     if not table.num_rows:
         return records.batch("feature", {"@timestamp": []})
@@ -36,7 +39,8 @@ def log_features(table: pa.Table, window_s: float) -> pa.RecordBatch:
     rows, (run_w, host_w, start_w) = groups.group(run, host, window)
     size = len(run_w)
     message = pc.fill_null(table.column("message"), "")
-    features = {"log.lines": np.bincount(rows, minlength=size).astype(float)}
+    kernel = np.asarray(pc.fill_null(pc.equal(table.column("log.file.path"), KERNEL), False).to_numpy(), float)
+    features = {"log.lines": np.bincount(rows, minlength=size).astype(float), "log.kernel_lines": groups.total(kernel, rows, size)}
     for name, pattern in PATTERNS.items():
         found = np.asarray(pc.match_substring_regex(message, pattern).to_numpy(), float)
         features[name] = groups.total(found, rows, size)

@@ -8,14 +8,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models import verdict
+from models import hang, verdict
 from models.causes import load
-from models.view import Event, build
+from models.errors import ACTIONS
+from models.view import STANDSTILLS, Event, build
 from pinchpoint import records
 from pinchpoint.clock import NS
+from pinchpoint.gpu_errors.descriptions import ENDS
 
 #: Events of a run that are kept; more would be no changes but a log.
-MOST_EVENTS = 10_000
+MOST_EVENTS = 100_000
+#: What concerns every run when it names no host: in dumps of tools there often is none.
+PORTABLE = ("gpu", "host", "log", "process")
+#: In the place of a run's name: what belongs to no run, such as the kernel log of a host where none ran.
+NO_RUN = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,11 +45,13 @@ def places_of(batch: pa.RecordBatch) -> list[tuple[str, str]]:
     return sorted({(host, run) for host, run in pairs if host and run is not None})
 
 
-def by_run(batch: pa.RecordBatch, runs: Iterable[str], places: Iterable[tuple[str, str]]) -> Iterator[tuple[str, pa.RecordBatch]]:
+def by_run(batch: pa.RecordBatch, runs: Iterable[str], places: Iterable[tuple[str, str]],
+           runless_from: int | None) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Give a batch of features or events to the runs it concerns.
 
-    What carries a run belongs to that run; what only carries a host, to the runs that had ranks there; an event with neither,
-    to every run.
+    What carries a run belongs to that run; what only carries a host, to the runs that had ranks there; events, and what was
+    measured of machines, that carry neither to every run. Errors and log lines that concern no run belong to `NO_RUN`, from the
+    time asked for on (UTC ns; None for never).
     """
     wanted = set(runs)
     of_host: dict[str, list[str]] = {}
@@ -59,12 +67,26 @@ def by_run(batch: pa.RecordBatch, runs: Iterable[str], places: Iterable[tuple[st
     for host in hosts:
         if host is None:
             mine = nameless.filter(pc.is_null(nameless.column("host.name")))
-            concerned = sorted(wanted) if "event.action" in mine.schema.names else []
+            if "event.action" not in mine.schema.names:
+                mine = mine.filter(pc.is_in(mine.column("entity.kind"), pa.array(PORTABLE)))
+            concerned = sorted(wanted)
         else:
             mine = nameless.filter(pc.equal(nameless.column("host.name"), host))
-            concerned = [run for run in of_host.get(host, []) if run in wanted]
+            concerned = of_host.get(host, [])
         for run in concerned:
-            yield run, mine
+            if run in wanted:
+                yield run, mine
+        rest = None if concerned or runless_from is None else _runless(mine, runless_from)
+        if rest is not None and rest.num_rows:
+            yield NO_RUN, rest
+
+
+def _runless(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
+    """What can be answered for without a run: errors, dumps of collectives, and how many lines there were."""
+    if "event.action" in batch.schema.names:
+        told = pc.is_in(batch.column("event.action"), pa.array([*ACTIONS, *ENDS, hang.ACTION]))
+        return batch.filter(pc.and_kleene(told, pc.greater_equal(batch.column("@timestamp").cast(pa.int64()), start)))
+    return batch.filter(pc.equal(batch.column("entity.kind"), "log"))
 
 
 def explain(run: tuple[str, Iterable[pa.RecordBatch]], question: Question) -> dict[str, Any]:
@@ -88,14 +110,13 @@ def sorted_batches(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
 
 
 def _events(batches: list[pa.RecordBatch]) -> list[Event]:
-    found: dict[tuple[int, str, str], Event] = {}
+    found: dict[tuple[int, str, str, str | None, int | None], Event] = {}
     for batch in batches:
         times = batch.column("@timestamp").cast(pa.int64()).to_pylist()
-        for time_ns, action, reason, labels in zip(times, batch.column("event.action").to_pylist(),
-                                                   batch.column("event.reason").to_pylist(), batch.column("labels").to_pylist(),
-                                                   strict=True):
+        columns = [batch.column(name).to_pylist() for name in ("event.action", "event.reason", "labels", "host.name", "rank")]
+        for time_ns, action, reason, labels, host, rank in zip(times, *columns, strict=True):
             if action and len(found) < MOST_EVENTS:
-                found[time_ns, action, reason or ""] = Event(time_ns, action, reason, dict(labels or ()))
+                found[time_ns, action, reason or "", host, rank] = Event(time_ns, action, reason, dict(labels or ()), host, rank)
     return list(found.values())
 
 
@@ -104,16 +125,26 @@ def settle(new: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[st
 
     The onset of an incident moves a little as more is seen of it; it stays the same incident.
     """
-    settled, taken = [], set()
+    settled, taken = [], {one["id"] for one in new} & {other["id"] for other in old}
     for one in sorted(new, key=lambda incident: incident["start"]):
-        same = [other for other in old if other["run"] == one["run"] and other["id"] not in taken
-                and other["symptom"]["compared_with"] == one["symptom"]["compared_with"]
+        if one["id"] in taken:
+            settled.append(one)
+            continue
+        same = [other for other in old if _same_thing(one, other) and other["id"] not in taken
                 and other["start"] < one["end"] and one["start"] < other["end"]]
         earlier = min(same, key=lambda other: (other["start"], other["id"]), default=None)
         identity = one["id"] if earlier is None else earlier["id"]
         taken.add(identity)
         settled.append({**one, "id": identity})
     return settled
+
+
+def _same_thing(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two incidents tell of the same run and symptom; errors are those of their hosts."""
+    kind = one["symptom"]["name"]
+    return bool(one["run"] == other["run"] and kind == other["symptom"]["name"]
+                and one["symptom"]["compared_with"] == other["symptom"]["compared_with"]
+                and (kind not in STANDSTILLS or one["hosts"] == other["hosts"]))
 
 
 def window_for(span_s: float) -> float:

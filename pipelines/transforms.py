@@ -19,12 +19,14 @@ class GroupByRun(beam.PTransform[PCollection[pa.RecordBatch], PCollection[tuple[
     """
 
     fresh: PCollection[pa.RecordBatch]
+    runless_from: int | None
+    """From when on what belongs to no run is answered for too, UTC ns; None for never."""
 
     def expand(self, batches: PCollection[pa.RecordBatch]) -> PCollection[tuple[str, Any]]:
         names = self.fresh | "Runs" >> beam.FlatMap(runs.runs_of) | "Each run once" >> beam.Distinct()
         places = batches | "Places" >> beam.FlatMap(_places_of) | "Each place once" >> beam.Distinct()
         return (batches
-                | "Concerned" >> beam.FlatMap(runs.by_run, AsList(names), AsList(places))
+                | "Concerned" >> beam.FlatMap(runs.by_run, AsList(names), AsList(places), self.runless_from)
                 | "Together" >> beam.GroupByKey())
 
 

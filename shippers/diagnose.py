@@ -37,12 +37,15 @@ def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str
              output_format: str, rejected: Path | None, fail_on: str | None) -> None:
     """Say why the recorded workload is slow.
 
-    PATH is a file, a folder or - for standard input: profiler traces of PyTorch, or records as NDJSON. The format is found by
-    looking inside.
+    PATH is a file, a folder or - for standard input: profiler traces of PyTorch; dumps of its NCCL flight recorder, one for each rank;
+    kernel logs (dmesg, journalctl -k, syslog); output of nvidia-smi (-q, -q -x, --query-gpu as CSV, dmon, pmon); reports of
+    nvidia-bug-report.sh; lists of ps; or records as NDJSON. The format is found by looking inside.
 
     \b
     Example:
       pinchpoint diagnose trace.json.gz
+      dmesg -T | pinchpoint diagnose -
+      pinchpoint diagnose nccl_trace_rank_*
     """
     with tempfile.TemporaryDirectory(prefix="pinchpoint-") as folder, progress("Reading and analysing"):
         inputs = ship(paths, reader, folder, rejected)

@@ -3,21 +3,26 @@
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pinchpoint.clock import Clock
 from pinchpoint.errors import ConfigError
-from pinchpoint.ship_settings import Scrape, Ship
+from pinchpoint.ship_settings import Gpu, Scrape, Ship
 from shippers.items import Item
 from shippers.polling import Poller, Task
 from shippers.redact import Redactor
 from shippers.self_metrics import Sample, of_counters
-from shippers.sources.documents import reading_items
+from shippers.sources.documents import event_items, reading_items
 from shippers.sources.pod_resources import PodResources
 from shippers.sources.reading import Reading
 from shippers.spool import Spool
 
+if TYPE_CHECKING:
+    from shippers.gpu.source import GpuSource
+
 _FOLLOWED_EVERY_S = 1.0
+#: How long GPUs are waited for where everything is read only once: a driver that keeps no state wakes them one by one.
+_FIRST_GPUS_S = 20.0
 
 
 @runtime_checkable
@@ -46,8 +51,8 @@ class Feeds:
     """The sources of one configuration; what they see goes into the spool, without secrets."""
 
     def __init__(self, ship: Ship, state: Path, spool: Spool, redactor: Redactor, host: str, clock: Clock,
-                 of_agent: Callable[[], Iterable[Reading]]) -> None:
-        """state: folder in which sources remember how far they are; of_agent: readings of the agent itself.
+                 of_agent: Callable[[], Iterable[Reading]], *, patient: bool = True) -> None:
+        """state: folder in which sources remember how far they are; of_agent: readings of the agent itself; patient: as in `Manner`.
 
         Raises: ConfigError for what cannot be read, with the name of the setting.
         """
@@ -56,6 +61,8 @@ class Feeds:
         self._counted: list[Counted] = []
         self._closers: list[Callable[[], None]] = []
         self._pods: PodResources | None = None
+        self._gpus: GpuSource | None = None
+        self._patient = patient
         tasks = [*self._readings(ship, of_agent), *self._followed(ship, state)]
         self.poller = Poller(tasks, spool.push, clock)
 
@@ -83,12 +90,16 @@ class Feeds:
         found = {task.name: task.problem for task in self.poller.tasks if task.problem}
         if self._pods is not None and self._pods.problem:
             found["jobs"] = self._pods.problem
+        if self._gpus is not None and (problem := self._gpus.problem):
+            found["gpu"] = problem
         found.update((f"scrape {one.url}", one.problem) for one in self._counted if isinstance(one, _Scraped) and one.problem)
         return found
 
     def _readings(self, ship: Ship, of_agent: Callable[[], Iterable[Reading]]) -> Iterator[Task]:
         if ship.host is not None:
             yield Task("host", ship.host.interval_s, self._host_reader())
+        if ship.gpu is not None:
+            yield Task("gpu", ship.gpu.interval_s, self._gpu_reader(ship.gpu))
         for scrape in ship.scrape:
             source = _Scraped(scrape, self._host)
             self._counted.append(source)
@@ -139,6 +150,22 @@ class Feeds:
                               CgroupSource(self._host, os.getpid())]
         self._closers += [source.close for source in sources if hasattr(source, "close")]
         return self._reader(lambda: [reading for source in sources for reading in source.read()])
+
+    def _gpu_reader(self, settings: Gpu) -> Callable[[], list[Item]]:
+        from shippers.gpu.keeper import Pace
+        from shippers.gpu.source import GpuSource
+
+        source = self._gpus = GpuSource(self._host, self._clock, Pace(settings.interval_s, settings.slow_interval_s))
+        self._counted.append(source)
+        self._closers.append(source.close)
+        read = self._reader(source.read)
+
+        def all_items() -> list[Item]:
+            if not self._patient:
+                source.settle(_FIRST_GPUS_S)
+            return read() + event_items(source.events(), self._redactor)
+
+        return all_items
 
     def _reader(self, read: Callable[[], list[Reading]]) -> Callable[[], list[Item]]:
         return lambda: reading_items(read(), self._clock.now_ns(), self._host, self._redactor)

@@ -87,7 +87,8 @@ class Works:
                 inputs.insert(0, tail)
             self.lanes.append(Lane(output, inputs, self.ending, say, patient=self._manner.patient))
         (state / "sources").mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.feeds = Feeds(ship, state / "sources", self.spool, redactor, host, self._clock, lambda: readings(self.samples(), host))
+        self.feeds = Feeds(ship, state / "sources", self.spool, redactor, host, self._clock, lambda: readings(self.samples(), host),
+                           patient=self._manner.patient)
         if self._manner.patient:
             self.feeds.listen(ship)
 

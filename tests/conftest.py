@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-pytest_plugins = ["certificates", "services_fixtures", "elastic_stores", "small_disks"]
+pytest_plugins = ["certificates", "services_fixtures", "elastic_stores", "small_disks", "fake_gpus"]
 
 # shared machines stall for seconds: how long one example takes says nothing
 hypothesis.settings.register_profile("default", deadline=None, max_examples=50)

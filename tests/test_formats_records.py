@@ -96,7 +96,7 @@ def test_what_is_in_no_known_format_is_said_with_what_was_seen(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("hello")
 
-    with pytest.raises(UnknownFormat, match=r"begins with b'hello'[\s\S]*records, torch_profiler"):
+    with pytest.raises(UnknownFormat, match=r"begins with b'hello'[\s\S]*records, .*torch_profiler"):
         open_input(path)
     with pytest.raises(UsageError, match="no reader 'kineto'"):
         open_input(path, reader="kineto")

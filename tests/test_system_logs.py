@@ -77,19 +77,40 @@ def kernel_source(tmp_path: Path, log: KernelLog, spool: Spool, clock: Clock | N
 
 
 def test_kernel_records_become_logs_with_the_time_of_the_clock(tmp_path: Path) -> None:
-    """The time since boot becomes the time of day; identity is boot and number; secrets are taken out."""
+    """The time since boot becomes the time of day; identity is boot and number; secrets are taken out. An error is an event too."""
     log, spool, clock = KernelLog(), Spool(), HeldClock()
     clock.advance(10)  # held at 10 s after boot
     log.say(41, "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus, password=hunter2", priority=3)
     kernel_source(tmp_path, log, spool, clock).poll()
 
-    (item,) = spool.items
+    item, event = spool.items
+    assert (event.kind, event.id) == ("event", "boot-1-29-error")
+    told = json.loads(event.document)
+    assert (told["event.action"], told["host.name"], told["@timestamp"]) == ("gpu_error", "h", "2026-01-01T00:00:01.5Z")
+    assert told["labels"] | {"error.kind": "xid", "xid": "79", "error.blame": "hardware", "error.severity": "fatal",
+                             "gpu.pci.address": "0000:3b:00.0"} == told["labels"]
+    assert "hunter2" not in event.document.decode()
     assert (item.kind, item.id) == ("log", "boot-1-29")
     assert json.loads(item.document) == {
         "event.id": "boot-1-29", "@timestamp": "2026-01-01T00:00:01.5Z", "log.level": "error", "log.file.path": "/dev/kmsg",
         "log.offset": 41,
         "message": "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus, password=[redacted]", "host.name": "h",
         "labels": {"log.syslog.facility": "kern"}}
+
+
+def test_a_flood_of_one_error_is_one_event_a_minute(tmp_path: Path) -> None:
+    """The lines all come; a push that failed and an agent that starts again tell of the same error under the same identity."""
+    log, spool, clock = KernelLog(), Spool(), HeldClock()
+    log.say(1, "NVRM: GPU at PCI:0000:3b:00: GPU-509665ad-b600-ac93-3616-d754b23d636d", priority=6)
+    for number in range(2, 40):
+        log.say(number, "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus", priority=3)
+    log.say(40, "NVRM: Xid (PCI:0000:3b:00): 31, forged by a program", priority=8 + 3)
+    kernel_source(tmp_path, log, spool, clock).poll()
+
+    events = [json.loads(item.document) for item in spool.items if item.kind == "event"]
+    assert [(one["event.id"], one["labels"]["gpu.uuid"]) for one in events] == [
+        ("boot-1-2-error", "GPU-509665ad-b600-ac93-3616-d754b23d636d")]
+    assert sum(item.kind == "log" for item in spool.items) == 40
 
 
 def test_an_agent_that_starts_again_reads_on(tmp_path: Path) -> None:
@@ -143,7 +164,7 @@ def test_a_flood_is_read_at_a_bounded_rate_and_gaps_are_counted(tmp_path: Path) 
 
     log.say(1105, "after a gap")
     source.poll()
-    assert source.counters() == {"kernel.records": 1101.0, "kernel.overwritten": 4.0, "kernel.bad": 0.0}
+    assert source.counters() == {"kernel.records": 1101.0, "kernel.errors": 0.0, "kernel.overwritten": 4.0, "kernel.bad": 0.0}
 
 
 def test_a_host_without_a_kernel_log_has_a_named_state(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from models.facts import FACTS
-from models.view import PARTS
+from models.view import PARTS, STANDSTILLS
 from pinchpoint.errors import CauseFileError
 from pinchpoint.fields import CATEGORIES
 
-#: What a cause may explain: parts of a step, what the slowest rank costs, or everything.
-EXPLAINABLE = (*PARTS, "skew", "all")
+#: What a cause may explain: parts of a step, what the slowest rank costs, everything that takes time; errors, and a run that hangs.
+EXPLAINABLE = (*PARTS, "skew", "all", *STANDSTILLS)
 #: `computation` is short for the phases of the model's own work.
 _SHORT = {"computation": ("forward", "backward", "optimizer", "compute")}
 

@@ -6,6 +6,7 @@ from models.causes.catalogue import Cause, Clause
 from models.facts import FACTS
 from models.facts.registry import Scope
 from models.symptoms import Symptom
+from models.view import STANDSTILLS
 from pinchpoint import human
 
 #: Evidence of at least this strength supports or excludes.
@@ -57,7 +58,8 @@ def attribute(symptom: Symptom, causes: dict[str, Cause]) -> Attribution:
     """Split the lost seconds of a symptom among the causes that its evidence supports.
 
     The seconds lost in a part of the step are split among the causes that explain that part, by the square of the strength of
-    their evidence, so that a clear cause is not diluted by a vague one. What a cause that explains every part may claim is
+    their evidence, so that a clear cause is not diluted by a vague one. Of errors and hangs the seconds may be unknown: then
+    all supported causes are named, the surest first. What a cause that explains every part may claim is
     weighed at half, since what is nearer explains better. Causes below `LEAST_SHARE` give their seconds back as unexplained.
     """
     judged = [judge(cause, symptom) for cause in causes.values() if _concerns(cause, symptom)]
@@ -81,11 +83,12 @@ def _concerns(cause: Cause, symptom: Symptom) -> bool:
     """Whether a cause could explain a noticeable part of the symptom at all."""
     if cause.onset and symptom.scope.before is None:
         return False
-    return sum(seconds for part, seconds in symptom.lost.items() if _explains(cause, part)) >= LEAST_SHARE * symptom.lost_seconds
+    explained = [seconds for part, seconds in symptom.lost.items() if _explains(cause, part)]
+    return bool(explained) and sum(explained) >= LEAST_SHARE * symptom.lost_seconds
 
 
 def _explains(cause: Cause, part: str) -> bool:
-    return part in cause.explains or "all" in cause.explains
+    return part in cause.explains or ("all" in cause.explains and part not in STANDSTILLS)
 
 
 def _stands_back(cause: Cause, part: str, supported: list[Judgement]) -> bool:
@@ -188,4 +191,6 @@ def in_unit(value: float, unit: str) -> str:
             return human.size(value) + unit[5:]
         case "1/s":
             return f"{human.three_digits(value)} a second"
+        case "errors" | "ranks" if value == 1:
+            return f"1 {unit[:-1]}"
     return f"{human.three_digits(value)} {unit}"

@@ -3,13 +3,28 @@
 from pathlib import Path
 
 from pinchpoint.errors import UnknownFormat, UsageError
-from shippers.formats import records, torch_profiler
+from shippers.formats import (
+    archive,
+    flight_recorder,
+    kernel_log,
+    nvidia_bug_report,
+    nvidia_smi_csv,
+    nvidia_smi_table,
+    nvidia_smi_text,
+    nvidia_smi_xml,
+    process_list,
+    records,
+    torch_profiler,
+)
 from shippers.formats.base import Format, Reading
 from shippers.formats.lines import read_head
 
 _HEAD = 256 * 1024
 
-FORMATS: dict[str, Format] = {one.name: one for one in (records.FORMAT, torch_profiler.FORMAT)}
+#: In the order in which they are asked: what says what it is before what is known by its shape.
+FORMATS: dict[str, Format] = {one.name: one for one in (
+    archive.FORMAT, records.FORMAT, flight_recorder.FORMAT, torch_profiler.FORMAT, nvidia_bug_report.FORMAT, nvidia_smi_text.FORMAT,
+    nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT)}
 
 
 def detect(path: Path) -> Format:

@@ -115,6 +115,13 @@ def reading_items(readings: Iterable[Reading], now_ns: int, host: str, redact: R
     return [item for item in items if item is not None]
 
 
+def event_items(records: Iterable[Mapping[str, Any]], redact: Redact) -> list[Item]:
+    """Items of events that were seen once, and are pushed once."""
+    placed = [place_fields("event", record) for record in records]
+    without_secrets(placed, redact)
+    return [item for item in (make_item("event", record) for record in placed) if item is not None]
+
+
 def without_secrets(records: Iterable[dict[str, Any]], redact: Redact) -> None:
     """Take the secrets out of records in place.
 

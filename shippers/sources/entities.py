@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 #: Labels that name a GPU, in the order in which they are believed; indexes are unique on their host only.
 _GPU_UUID = ("gpu.uuid", "UUID", "uuid", "gpu_uuid", "hw.id")
+_GPU_INDEX = ("gpu", "device", "index", "gpu_id")
 _MIG_INSTANCE = ("GPU_I_ID", "mig_instance")
 
 
@@ -28,7 +29,8 @@ def entity_of(labels: Mapping[str, str], instance: str, kind: str | None = None)
     match kind or _guess(labels):
         case "gpu":
             uuid = next((left.pop(name) for name in _GPU_UUID if left.get(name)), None)
-            identity = uuid or f"{instance}/{left.get('gpu') or left.get('device') or left.get('index') or ''}".rstrip("/")
+            index = next((left[name] for name in _GPU_INDEX if left.get(name)), "")
+            identity = uuid or f"{instance}/{index}".rstrip("/")
             part = next((left.pop(name) for name in _MIG_INSTANCE if left.get(name)), None)
             return "gpu", f"{identity}/{part}" if part else identity, left
         case "disk" | "nic" as named if left.get("device"):

@@ -1,4 +1,4 @@
-"""Follow the journal of systemd through journalctl."""
+"""Follow the journal of systemd through journalctl: entries as logs, errors of the kernel as events too."""
 
 import contextlib
 import enum
@@ -8,8 +8,10 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from pinchpoint.clock import Clock
+from pinchpoint.clock import Clock, parse_time
+from pinchpoint.gpu_errors.reader import KernelReader
 from shippers.items import Item
 from shippers.sources.documents import Redact, make_item, without_secrets
 from shippers.sources.journal_lines import FIELDS, journal_record
@@ -46,6 +48,7 @@ class JournalSource:
                  program: str = "journalctl") -> None:
         self._host, self._push, self._redact, self._clock, self._program = host, push, redact, clock, program
         self._with_kernel = with_kernel
+        self._reader = KernelReader()
         self._position = Position(position)
         cursor = self._position.load().get("cursor")
         self._cursor = cursor if isinstance(cursor, str) else ""
@@ -147,14 +150,23 @@ class JournalSource:
         if not cursor:
             return
         without_secrets((record for _, record in made), self._redact)
-        items = [make_item("log", record, hashlib.blake2b(each.encode(), digest_size=10).hexdigest()) for each, record in made]
-        kept = [item for item in items if item is not None]
+        kept = [item for each, record in made for item in self._items(each, record)]
         if kept:
             self._push(kept)
         self._position.save({"cursor": cursor})
         self._cursor = cursor
         self._wait_s = _SHORTEST_WAIT_S
-        self.counts["entries"] += len(kept)
+        self.counts["entries"] += sum(item.kind == "log" for item in kept)
+
+    def _items(self, cursor: str, record: dict[str, Any]) -> list[Item]:
+        """The item of an entry, and that of the error it tells of when the kernel wrote it."""
+        identity = hashlib.blake2b(cursor.encode(), digest_size=10).hexdigest()
+        items = [make_item("log", record, identity)]
+        if record.get("labels", {}).get("journald.transport") == "kernel":
+            event = self._reader.event(record["message"], parse_time(record["@timestamp"]), cursor, record["host.name"])
+            if event is not None:
+                items.append(make_item("event", event, f"{identity}-error"))
+        return [item for item in items if item is not None]
 
     def _has_ended(self) -> None:
         self._stop()

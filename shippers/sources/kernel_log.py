@@ -1,4 +1,4 @@
-"""Read the log of the kernel from /dev/kmsg."""
+"""Read the log of the kernel from /dev/kmsg: its lines as logs, its errors as events too."""
 
 import enum
 import errno
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pinchpoint.clock import NS, Clock, format_time
+from pinchpoint.gpu_errors.reader import KernelReader
 from shippers.items import Item
 from shippers.sources.documents import Redact, make_item, without_secrets
 from shippers.sources.position import Position
@@ -80,8 +81,9 @@ class KernelLogSource:
         self._last = last if isinstance(last, int) else -1
         self._descriptor = -1
         self._second, self._taken = -1, 0
+        self._reader = KernelReader()
         self.state = KernelLogState.READING
-        self.counts = {"records": 0, "overwritten": 0, "bad": 0}
+        self.counts = {"records": 0, "errors": 0, "overwritten": 0, "bad": 0}
 
     def poll(self) -> None:
         """Push what is new, as much as the rate allows.
@@ -101,10 +103,11 @@ class KernelLogSource:
             self.close()  # from its beginning again: what was pushed is known by its number
             raise
         self._last = last
-        self.counts["records"] += len(items)
+        self.counts["errors"] += sum(item.kind == "event" for item in items)
+        self.counts["records"] += sum(item.kind == "log" for item in items)
 
     def counters(self) -> dict[str, float]:
-        """Records pushed, records that the kernel overwrote before they were read, and records that were none."""
+        """Records pushed, errors told of, records that the kernel overwrote before they were read, and records that were none."""
         return {f"kernel.{name}": float(count) for name, count in self.counts.items()}
 
     def close(self) -> None:
@@ -128,7 +131,7 @@ class KernelLogSource:
         booted_ns = now_ns - int(self._clock.monotonic_s() * NS)
         if now_ns // NS != self._second:
             self._second, self._taken = now_ns // NS, 0
-        made: list[tuple[int, dict[str, Any]]] = []
+        made: list[tuple[str, str, dict[str, Any]]] = []
         last = self._last
         while self._taken < MOST_A_SECOND and (data := self._read()) is not None:
             try:
@@ -137,14 +140,19 @@ class KernelLogSource:
                 self.counts["bad"] += 1
                 continue
             if record.sequence <= last:
+                self._reader.learn(record.message, self._host)
                 continue
             if last >= 0 and record.sequence > last + 1:
                 self.counts["overwritten"] += record.sequence - last - 1
             last = record.sequence
             self._taken += 1
-            made.append((record.sequence, self._document(record, booted_ns)))
-        without_secrets((document for _, document in made), self._redact)
-        items = [make_item("log", document, f"{self._boot}-{number:x}") for number, document in made]
+            identity = f"{self._boot}-{record.sequence:x}"
+            made.append(("log", identity, self._document(record, booted_ns)))
+            event = self._event(record, booted_ns)
+            if event is not None:
+                made.append(("event", f"{identity}-error", event))
+        without_secrets((document for *_, document in made), self._redact)
+        items = [make_item(kind, document, identity) for kind, identity, document in made]
         return [item for item in items if item is not None], last
 
     def _read(self) -> bytes | None:
@@ -158,6 +166,12 @@ class KernelLogSource:
                 if error.errno != errno.EPIPE:
                     return None
                 # overwritten while we were away: the next read gives the oldest that is left, and its number tells how many are gone
+
+    def _event(self, record: KernelRecord, booted_ns: int) -> dict[str, Any] | None:
+        """What the kernel itself tells of as an error; programs may write into its log too."""
+        if record.priority >> 3:
+            return None
+        return self._reader.event(record.message, booted_ns + record.since_boot_us * 1000, record.sequence, self._host)
 
     def _document(self, record: KernelRecord, booted_ns: int) -> dict[str, Any]:
         return {"@timestamp": format_time(booted_ns + record.since_boot_us * 1000), "message": record.message,

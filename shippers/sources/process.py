@@ -48,6 +48,8 @@ class ProcessSource:
         self._delays_counted = read_once(f"{self._proc}sys/kernel/task_delayacct") not in (b"0\n", b"0")
         self._members: dict[int, _Member] = {}
         self._outside: dict[int, tuple[int, float]] = {}
+        self.left_out: set[int] = set()
+        """Processes below the root that are not of the run."""
         self._outside_read_at: float | None = None
 
     def read(self) -> list[Reading]:
@@ -78,6 +80,10 @@ class ProcessSource:
         heavy.sort(key=lambda one: (-one[0], one[1]))
         return [self._reading(pid, stat, "other") for _, pid, stat in heavy[:_HEAVIEST]]
 
+    def has(self, pid: int) -> bool:
+        """Whether a process was of the run when they were read last."""
+        return pid in self._members
+
     def running(self) -> list[int]:
         """The processes of the run that are alive now."""
         self._find_members()
@@ -94,7 +100,7 @@ class ProcessSource:
         """Take in the processes that are new since the last time: only those are looked at, the parents of others are known."""
         new: dict[int, ProcessStat] = {}
         for pid in self._pids():
-            if pid not in self._members and pid not in self._outside and pid != self._root_pid:
+            if pid not in self._members and pid not in self._outside and pid != self._root_pid and pid not in self.left_out:
                 stat = self._stat(pid)
                 if stat is not None:
                     new[pid] = stat

@@ -13,7 +13,8 @@ from shippers.sources.entities import entity_of
 from shippers.sources.exposition import Page, Sample
 from shippers.sources.patience import Patience
 from shippers.sources.reading import Reading
-from shippers.sources.scrape_names import DCGM_SENTINELS, NAMES
+from shippers.sources.scrape_gpu_names import DCGM_SENTINELS
+from shippers.sources.scrape_names import NAMES
 
 MOST_BYTES = 16 << 20
 _ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.8"
@@ -129,7 +130,7 @@ class ScrapeSource:
                     labels = sample.labels
                     if name.adds_up:
                         labels = {key: text for key, text in labels.items() if key not in name.adds_up}
-                    self._put(found, sample, labels, name.metric, name.entity, value * name.factor, adds=name.adds_up is not None)
+                    self._put(found, sample, labels, name.metric, name.entity, name.value(value), adds=name.adds_up is not None)
         for (kind, identity, left, time_ns), metrics in found.items():
             yield Reading(kind, identity, metrics, labels=dict(left) or None, time_ns=time_ns)
 
@@ -137,7 +138,7 @@ class ScrapeSource:
              value: float, *, adds: bool = False) -> None:
         instance = self._machine if entity in _OF_A_MACHINE else self._instance
         kind, identity, left = entity_of(labels, instance, entity)
-        if machine := left.pop("Hostname", ""):
+        if machine := left.pop("Hostname", "") or (left.pop("hostname", "") if kind == "gpu" else ""):
             left["host.name"] = machine
         metrics = found.setdefault((kind, identity, tuple(sorted(left.items())), sample.time_ns), {})
         metrics[metric] = metrics.get(metric, 0.0) + value if adds else value

@@ -1,73 +1,9 @@
 """What the metrics of known exporters are called here, and in which unit they come."""
 
-import dataclasses
-from collections.abc import Iterable
+from shippers.sources.scrape_gpu_names import AMD, DCGM, INTEL
+from shippers.sources.scrape_name import Name, table
 
-_MIB = float(1 << 20)
-_MEGA = 1e6
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Name:
-    """What one exposed metric becomes."""
-
-    metric: str
-    entity: str
-    factor: float = 1.0
-    adds_up: tuple[str, ...] | None = None
-    """Labels that are left out; what becomes the same reading is added up. None: nothing is added up."""
-    only: tuple[str, tuple[str, ...]] | None = None
-    """A label and the values of it that count; others are left to other names of the same exposed metric."""
-
-
-def _table(entity: str, rows: Iterable[tuple[str, str, float]], prefix: str = "") -> dict[str, tuple[Name, ...]]:
-    return {f"{prefix}{exposed}": (Name(metric, entity, factor),) for exposed, metric, factor in rows}
-
-
-# The violation times come in ns: NVML gives them so. Help texts of older exporters say us.
-_DCGM = _table("gpu", prefix="DCGM_FI_", rows=(
-    ("DEV_GPU_UTIL", "gpu.busy_ratio", 0.01),
-    ("DEV_MEM_COPY_UTIL", "gpu.memory.busy_ratio", 0.01),
-    ("DEV_ENC_UTIL", "gpu.encoder.busy_ratio", 0.01),
-    ("DEV_DEC_UTIL", "gpu.decoder.busy_ratio", 0.01),
-    ("DEV_FB_USED", "gpu.memory.used_bytes", _MIB),
-    ("DEV_FB_FREE", "gpu.memory.free_bytes", _MIB),
-    ("DEV_FB_RESERVED", "gpu.memory.reserved_bytes", _MIB),
-    ("DEV_FB_TOTAL", "gpu.memory.total_bytes", _MIB),
-    ("DEV_SM_CLOCK", "gpu.clock.sm_hz", _MEGA),
-    ("DEV_MEM_CLOCK", "gpu.clock.memory_hz", _MEGA),
-    ("DEV_GPU_TEMP", "gpu.temperature_celsius", 1.0),
-    ("DEV_MEMORY_TEMP", "gpu.memory.temperature_celsius", 1.0),
-    ("DEV_POWER_USAGE", "gpu.power_w", 1.0),
-    ("DEV_TOTAL_ENERGY_CONSUMPTION", "gpu.energy_j", 1e-3),
-    ("DEV_POWER_VIOLATION", "gpu.throttled.power_s", 1e-9),
-    ("DEV_THERMAL_VIOLATION", "gpu.throttled.thermal_s", 1e-9),
-    ("DEV_SYNC_BOOST_VIOLATION", "gpu.throttled.sync_boost_s", 1e-9),
-    ("DEV_BOARD_LIMIT_VIOLATION", "gpu.throttled.board_limit_s", 1e-9),
-    ("DEV_LOW_UTIL_VIOLATION", "gpu.throttled.low_utilization_s", 1e-9),
-    ("DEV_RELIABILITY_VIOLATION", "gpu.throttled.reliability_s", 1e-9),
-    ("DEV_XID_ERRORS", "gpu.last_xid", 1.0),
-    ("DEV_ECC_SBE_VOL_TOTAL", "gpu.ecc.corrected", 1.0),
-    ("DEV_ECC_DBE_VOL_TOTAL", "gpu.ecc.uncorrected", 1.0),
-    ("DEV_CORRECTABLE_REMAPPED_ROWS", "gpu.remapped_rows.corrected", 1.0),
-    ("DEV_UNCORRECTABLE_REMAPPED_ROWS", "gpu.remapped_rows.uncorrected", 1.0),
-    ("DEV_ROW_REMAP_FAILURE", "gpu.remapped_rows.failed", 1.0),
-    ("DEV_PCIE_REPLAY_COUNTER", "gpu.pcie.replays", 1.0),
-    ("PROF_PCIE_TX_BYTES", "gpu.pcie.transmit_bytes_per_s", 1.0),
-    ("PROF_PCIE_RX_BYTES", "gpu.pcie.receive_bytes_per_s", 1.0),
-    ("PROF_NVLINK_TX_BYTES", "gpu.nvlink.transmit_bytes_per_s", 1.0),
-    ("PROF_NVLINK_RX_BYTES", "gpu.nvlink.receive_bytes_per_s", 1.0),
-    ("PROF_GR_ENGINE_ACTIVE", "gpu.graphics.active_ratio", 1.0),
-    ("PROF_SM_ACTIVE", "gpu.sm.active_ratio", 1.0),
-    ("PROF_SM_OCCUPANCY", "gpu.sm.occupancy_ratio", 1.0),
-    ("PROF_PIPE_TENSOR_ACTIVE", "gpu.tensor.active_ratio", 1.0),
-    ("PROF_PIPE_FP64_ACTIVE", "gpu.fp64.active_ratio", 1.0),
-    ("PROF_PIPE_FP32_ACTIVE", "gpu.fp32.active_ratio", 1.0),
-    ("PROF_PIPE_FP16_ACTIVE", "gpu.fp16.active_ratio", 1.0),
-    ("PROF_DRAM_ACTIVE", "gpu.memory.active_ratio", 1.0),
-))
-
-_NODE = _table("host", prefix="node_", rows=(
+_NODE = table("host", prefix="node_", rows=(
     ("load1", "system.load.1m", 1.0),
     ("memory_MemTotal_bytes", "system.memory.total_bytes", 1.0),
     ("memory_MemAvailable_bytes", "system.memory.available_bytes", 1.0),
@@ -80,7 +16,7 @@ _NODE = _table("host", prefix="node_", rows=(
     ("netstat_Tcp_RetransSegs", "system.tcp.retransmits", 1.0),
     ("netstat_Tcp_OutSegs", "system.tcp.segments_sent", 1.0),
     ("netstat_TcpExt_TCPTimeouts", "system.tcp.timeouts", 1.0),
-)) | _table("disk", prefix="node_disk_", rows=(
+)) | table("disk", prefix="node_disk_", rows=(
     ("reads_completed_total", "disk.reads", 1.0),
     ("read_bytes_total", "disk.read_bytes", 1.0),
     ("read_time_seconds_total", "disk.read_s", 1.0),
@@ -88,7 +24,7 @@ _NODE = _table("host", prefix="node_", rows=(
     ("written_bytes_total", "disk.write_bytes", 1.0),
     ("write_time_seconds_total", "disk.write_s", 1.0),
     ("io_time_seconds_total", "disk.busy_s", 1.0),
-)) | _table("nic", prefix="node_network_", rows=(
+)) | table("nic", prefix="node_network_", rows=(
     ("receive_bytes_total", "nic.receive_bytes", 1.0),
     ("receive_packets_total", "nic.receive_packets", 1.0),
     ("receive_drop_total", "nic.receive_drops", 1.0),
@@ -97,7 +33,7 @@ _NODE = _table("host", prefix="node_", rows=(
     ("transmit_packets_total", "nic.transmit_packets", 1.0),
     ("transmit_drop_total", "nic.transmit_drops", 1.0),
     ("transmit_errs_total", "nic.transmit_errors", 1.0),
-)) | _table("filesystem", prefix="node_filesystem_", rows=(
+)) | table("filesystem", prefix="node_filesystem_", rows=(
     ("size_bytes", "filesystem.total_bytes", 1.0),
     ("avail_bytes", "filesystem.available_bytes", 1.0),
     ("files", "filesystem.inodes", 1.0),
@@ -113,7 +49,7 @@ _NODE = _table("host", prefix="node_", rows=(
     "node_vmstat_pswpout": (Name("system.paging.swap_pages", "host", adds_up=()),),
 }
 
-_VLLM = _table("service", prefix="vllm:", rows=(
+_VLLM = table("service", prefix="vllm:", rows=(
     ("num_requests_running", "serving.requests_running", 1.0),
     ("num_requests_waiting", "serving.requests_waiting", 1.0),
     ("num_requests_swapped", "serving.requests_swapped", 1.0),
@@ -143,7 +79,4 @@ _VLLM = _table("service", prefix="vllm:", rows=(
 }
 
 #: Exposed name to what it becomes.
-NAMES: dict[str, tuple[Name, ...]] = _DCGM | _NODE | _VLLM
-
-#: What DCGM shows instead of a value: blank, not found, not supported, not permitted, as 64-bit integer and as double.
-DCGM_SENTINELS = frozenset(float(first + number) for first in (9223372036854775792, 140737488355328) for number in range(4))
+NAMES: dict[str, tuple[Name, ...]] = DCGM | AMD | INTEL | _NODE | _VLLM

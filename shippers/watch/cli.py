@@ -58,7 +58,7 @@ def watch(config: Config, store: str, workload: str | None, run_id: str | None, 
     spool = Spool.create(spool_parent(store), run_id)
     with contextlib.closing(spool):
         try:
-            session = _start(command, spool, run_id, workload, config.watch.interval_s)
+            session = _start(command, spool, run_id, workload, config)
         except CannotStartError as error:
             spool.discard()
             _say(str(error))
@@ -88,12 +88,18 @@ def workload_of(command: Sequence[str]) -> str:
     return Path(command[0]).name
 
 
-def _start(command: Sequence[str], spool: Spool, run_id: str, workload: str, interval_s: float) -> Session:
+def _start(command: Sequence[str], spool: Spool, run_id: str, workload: str, config: Config) -> Session:
     host = socket.gethostname()
     common = {"run.id": run_id, "run.workload": workload, "host.name": host}
     writer = RecordWriter(spool.folder / WATCH_FILE, common, f"{run_id}-{secrets.token_hex(4)}")
     environment = child_environment(os.environ, folder=spool.folder, run_id=run_id, workload=workload, sdk=sdk_folder())
-    return Session(command, environment, writer, host, SYSTEM_CLOCK, interval_s)
+    gpus = None
+    if config.ship.gpu is not None:
+        from shippers.gpu.keeper import Pace
+        from shippers.gpu.source import GpuSource
+
+        gpus = GpuSource(host, SYSTEM_CLOCK, Pace(config.ship.gpu.interval_s, config.ship.gpu.slow_interval_s))
+    return Session(command, environment, writer, host, SYSTEM_CLOCK, config.watch.interval_s, gpus)
 
 
 def _conclude(config: Config, store_url: str, spool: Spool, run_id: str, outcome: Outcome, verdict_file: str | None) -> None:

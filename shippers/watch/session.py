@@ -6,6 +6,7 @@ import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pinchpoint.clock import Clock
 from shippers.watch import child as children
@@ -16,6 +17,9 @@ from shippers.watch.sampler import Sampler
 from shippers.watch.signals import Signal, SignalQueue, adopt_orphans, stop_as_asked
 from shippers.watch.spool import RecordWriter
 from shippers.watch.terminal import would_stop
+
+if TYPE_CHECKING:
+    from shippers.gpu.source import GpuSource
 
 #: After the end of the command, how long its output may be silent, and how long it may go on, before it is left behind:
 #: a process that the command started and did not end may hold it open for days.
@@ -40,8 +44,8 @@ class Session:
     """One command while it is watched."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], writer: RecordWriter, host: str, clock: Clock,
-                 interval_s: float) -> None:
-        """Start the command.
+                 interval_s: float, gpus: "GpuSource | None" = None) -> None:
+        """Start the command; the session closes `gpus` at its end.
 
         Raises: CannotStartError.
         """
@@ -61,7 +65,7 @@ class Session:
         self._moved_s = 0.0
         self._told_to_leave = False
         self._stop_asked = False
-        self._sampler = Sampler(host, clock, interval_s)
+        self._sampler = Sampler(host, clock, interval_s, gpus)
         self._sampler.follow(self._child.pid)
         self._cutters = {output.name: LineCutter(output.name) for output in self._child.outputs}
         self._relays = [Relay(output.source, output.target, self._tap(output.name)) for output in self._child.outputs]

@@ -1,0 +1,93 @@
+"""Facts of errors: how many of each kind were reported."""
+
+import functools
+from collections.abc import Callable
+
+from models.errors import Error, errors_of
+from models.facts.registry import Scope, fact
+from pinchpoint.gpu_errors.findings import Finding
+
+NEEDS = "kernel messages (dmesg, journalctl -k, pinchpoint ship) or a list of faults"
+
+Belongs = Callable[[Finding], bool]
+#: What counts for each fact. Warnings mend themselves: they count only where a fact is about them.
+FAMILIES: dict[str, Belongs] = {}
+_STORAGE_KINDS = ("disk_error", "filesystem_error")
+_NETWORK_KINDS = ("nic_error", "nic_timeout")
+
+
+def errors_in(scope: Scope) -> list[Error]:
+    """The errors of a scope."""
+    begin, end = _limits(scope)
+    return [error for error in errors_of(scope.view.events) if begin <= error.event.time_ns <= end]
+
+
+def _limits(scope: Scope) -> tuple[int, int]:
+    starts = scope.view.starts[scope.inside]
+    if not len(starts):
+        return 0, -1
+    return int(starts[0]), int(starts[-1]) + round(scope.view.window_s * 1e9)
+
+
+def counted(name: str, scope: Scope) -> list[Error]:
+    """The errors that a fact counts."""
+    return [error for error in errors_in(scope) if error.finding is not None and FAMILIES[name](error.finding)]
+
+
+def _errors(name: str, meaning: str, belongs: Belongs, *, warnings: bool = False) -> None:
+    FAMILIES[name] = lambda finding: belongs(finding) and (finding.severity == "warning") == warnings
+
+    def measure(scope: Scope) -> float | None:
+        return float(len(counted(name, scope)))
+
+    measure.__doc__ = meaning
+    fact(name, "errors", NEEDS)(measure)
+
+
+def _blamed(action: str, *blames: str) -> Belongs:
+    return lambda finding: finding.action == action and finding.blame in blames
+
+
+def _kind(*kinds: str) -> Belongs:
+    return lambda finding: finding.kind in kinds
+
+
+def _label(name: str) -> Callable[[Finding], str]:
+    return functools.partial(_label_of, name)
+
+
+def _label_of(name: str, finding: Finding) -> str:
+    return dict(finding.labels).get(name, "")
+
+
+_ECC_XIDS = ("48", "64", "94", "95", "140", "171", "172")
+_LOST_XIDS = ("79", "143", "158", "167")
+_XID = _label("xid")
+
+_errors("gpu.errors.hardware", "Errors of the hardware of GPUs and switches", _blamed("gpu_error", "hardware"))
+_errors("gpu.errors.ecc", "Memory errors of GPUs that could not be corrected",
+        lambda finding: finding.kind in ("ecc_uncorrected", "row_remap_failed") or _XID(finding) in _ECC_XIDS)
+_errors("gpu.errors.lost", "GPUs that the driver lost",
+        lambda finding: finding.kind in ("gpu_lost", "gpu_init_failed") or _XID(finding) in _LOST_XIDS)
+_errors("gpu.errors.driver", "Errors of the driver of GPUs", _blamed("gpu_error", "driver"))
+_errors("gpu.errors.program", "Errors that a program on a GPU made", _blamed("gpu_error", "program"))
+_errors("gpu.errors.unclear", "Errors of GPUs that nobody is blamed for", _blamed("gpu_error", "unknown"))
+_errors("errors.power_or_cooling", "Errors of power or cooling", lambda finding: finding.blame == "power_or_cooling")
+_errors("errors.oom_kills", "Processes killed for want of memory", lambda finding: finding.action == "oom")
+_errors("errors.kernel", "Errors inside the kernel, or a node that is down",
+        lambda finding: finding.action == "kernel_panic" and finding.blame != "limits")
+_errors("errors.limits", "Limits of the host that were reached", lambda finding: finding.blame == "limits" and finding.action != "oom")
+_errors("errors.storage", "Errors of disks and file systems",
+        lambda finding: finding.kind in _STORAGE_KINDS or (finding.action == "storage_stall" and finding.kind != "hung_task"
+                                                           and finding.blame != "limits"))
+_errors("errors.hung_tasks", "Tasks that waited in the kernel for minutes", _kind("hung_task"))
+_errors("errors.network", "Errors of network adapters and links",
+        lambda finding: finding.action == "link_down" or finding.kind in _NETWORK_KINDS)
+_errors("errors.link_downs", "Times a network link went down", _kind("link_down"), warnings=True)
+_errors("errors.pcie", "Errors of PCIe links that were not corrected", lambda finding: finding.action == "pcie_error")
+_errors("errors.pcie_corrected", "Minutes with corrected errors of a PCIe link", _kind("pcie_corrected"), warnings=True)
+_errors("errors.machine", "Errors of processors, memory, boards and services of the node",
+        lambda finding: finding.action == "hardware_error" and finding.blame != "power_or_cooling"
+        and finding.kind not in (*_STORAGE_KINDS, *_NETWORK_KINDS))
+_errors("errors.cpu_hot", "Minutes in which a processor was too hot", _kind("cpu_thermal"), warnings=True)
+_errors("errors.planned", "Nodes that somebody took out of service", lambda finding: finding.action == "maintenance")
