@@ -130,7 +130,9 @@ def test_ranks_that_all_wait_blame_nobody():
 
 def test_what_somebody_else_wrote_under_our_name_is_passed_over():
     """No crash, no answer."""
-    assert hang.find([Event(0, "collectives", None, {"flight_recorder": text}) for text in ("", "[]", "{}", '{"rank": "x"}', "x")]) is None
+    assert hang.find([Event(0, "collectives", None, {"flight_recorder": text}) for text in (
+        "", "[]", "{}", '{"rank": "x"}', "x", '{"rank": 1, "groups": [1]}', '{"rank": 1e999, "groups": []}',
+        '{"rank": 1, "groups": [{"name": "a", "ranks": "0", "description": "", "enqueued": [], "completed": 1, "open": []}]}')]) is None
 
 
 def fr(rank, *open_seqs, done=5):

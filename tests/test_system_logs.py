@@ -296,6 +296,21 @@ def test_the_journal_is_followed_from_its_cursor(tmp_path: Path) -> None:
     assert source.counters() == {"journald.entries": 0.0, "journald.bad": 0.0, "journald.starts": 1.0}
 
 
+def test_an_error_of_the_kernel_in_the_journal_is_an_event_too(tmp_path: Path) -> None:
+    """Once; what a program writes in the same words is none."""
+    program, spool, xid = Journalctl(tmp_path), Spool(), "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus"
+    with following(tmp_path, str(program.path), spool, with_kernel=True) as source:
+        source.poll()
+        with program.writing() as pipe:
+            pipe.write(b"".join(entry(f"c{number}", xid, _TRANSPORT=transport) + b"\n"
+                                for number, transport in enumerate(("kernel", "kernel", "syslog"))))
+            poll_until(source, lambda: len(spool.items) >= 4)
+
+    assert [item.kind for item in spool.items] == ["log", "event", "log", "log"]
+    event = json.loads(spool.items[1].document)
+    assert (event["event.action"], event["labels"]["xid"], spool.items[1].id) == ("gpu_error", "79", f"{spool.items[0].id}-error")
+
+
 def test_a_spool_that_takes_nothing_loses_no_entry(tmp_path: Path) -> None:
     """The cursor stays, and journalctl is asked again from there."""
     program, spool, clock = Journalctl(tmp_path), Spool(), HeldClock()
