@@ -101,7 +101,7 @@ def test_kernel_records_become_logs_with_the_time_of_the_clock(tmp_path: Path) -
 def test_a_flood_of_one_error_is_one_event_a_minute(tmp_path: Path) -> None:
     """The lines all come; a push that failed and an agent that starts again tell of the same error under the same identity."""
     log, spool, clock = KernelLog(), Spool(), HeldClock()
-    log.say(1, "NVRM: GPU at PCI:0000:3b:00: GPU-509665ad-b600-ac93-3616-d754b23d636d", priority=6)
+    log.say(1, "NVRM: GPU at PCI:0000:3b:00: GPU-0a1b2c3d-1111-2222-3333-444455556666", priority=6)
     for number in range(2, 40):
         log.say(number, "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus", priority=3)
     log.say(40, "NVRM: Xid (PCI:0000:3b:00): 31, forged by a program", priority=8 + 3)
@@ -109,7 +109,7 @@ def test_a_flood_of_one_error_is_one_event_a_minute(tmp_path: Path) -> None:
 
     events = [json.loads(item.document) for item in spool.items if item.kind == "event"]
     assert [(one["event.id"], one["labels"]["gpu.uuid"]) for one in events] == [
-        ("boot-1-2-error", "GPU-509665ad-b600-ac93-3616-d754b23d636d")]
+        ("boot-1-2-error", "GPU-0a1b2c3d-1111-2222-3333-444455556666")]
     assert sum(item.kind == "log" for item in spool.items) == 40
 
 
