@@ -243,25 +243,35 @@ def _groups(dumps: tuple[tuple[int, str], ...]) -> tuple[set[int], list[Group]]:
     for _, text in sorted(dumps):
         state = _state(text)
         if state is not None:
-            states[state["rank"]] = state
+            states[state[0]] = state[1]
     found: dict[tuple[str, str], Group] = {}
-    for rank, state in states.items():
-        for group in state["groups"]:
-            key = (group["name"], group["ranks"])
-            if key not in found:
-                found[key] = Group(group["name"], group["description"], ranks_of(group["ranks"]), {})
-            found[key].members[rank] = Member(rank, group["enqueued"], group["completed"], tuple(
-                Open(one["seq"], one["op"], one["p2p"], one["sizes"], one["dtypes"], one["created_ns"]) for one in group["open"]))
+    for rank, groups in states.items():
+        for name, ranks, description, member in groups:
+            if (name, ranks) not in found:
+                found[name, ranks] = Group(name, description, ranks_of(ranks), {})
+            found[name, ranks].members[rank] = member
     return set(states), [found[key] for key in sorted(found)]
 
 
-def _state(text: str) -> dict[str, Any] | None:
-    """What a dump said, as the format wrote it; None for what somebody else wrote under this name."""
+def _state(text: str) -> tuple[int, list[tuple[str, str, str, Member]]] | None:
+    """What a dump said, as the format wrote it: the rank, and of each group name, ranks, description and progress.
+
+    None for what somebody else wrote under this name.
+    """
     try:
         state = json.loads(text)
-        return state if isinstance(state["rank"], int) and isinstance(state["groups"], list) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+        rank = int(state["rank"])
+        return rank, [(str(group["name"]), str(group["ranks"]), str(group["description"]), _member(rank, group))
+                      for group in state["groups"]]
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def _member(rank: int, group: dict[str, Any]) -> Member:
+    enqueued, completed = (None if group[name] is None else int(group[name]) for name in ("enqueued", "completed"))
+    return Member(rank, enqueued, completed, tuple(
+        Open(int(one["seq"]), str(one["op"]), bool(one["p2p"]), str(one["sizes"]), str(one["dtypes"]), int(one["created_ns"]))
+        for one in group["open"]))
 
 
 def ranks_of(spans: str) -> tuple[int, ...]:
@@ -273,6 +283,7 @@ def ranks_of(spans: str) -> tuple[int, ...]:
     ranks: list[int] = []
     for part in spans.split(","):
         first, _, last = part.partition("-")
-        if first.isdecimal():
-            ranks.extend(range(int(first), min(int(last or first), int(first) + _MOST_RANKS) + 1))
+        if first.isdecimal() and len(part) < 24 and len(ranks) < _MOST_RANKS:
+            end = int(last) if last.isdecimal() else int(first)
+            ranks.extend(range(int(first), min(end, int(first) + _MOST_RANKS - len(ranks)) + 1))
     return tuple(ranks[:_MOST_RANKS])

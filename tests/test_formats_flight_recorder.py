@@ -92,6 +92,13 @@ def test_a_pickle_and_the_same_as_json_say_the_same(tmp_path):
         (5, "all_reduce", "[[4, 4]]"), (6, "all_reduce", "[[4, 4]]")]
 
 
+def test_a_trace_of_the_profiler_is_not_taken_for_a_dump():
+    """It holds the groups of ranks too, in its distributedInfo."""
+    trace = b'{"schemaVersion": 1, "distributedInfo": {"rank": 0, "pg_config": [], "nccl_version": "2.27"}, "traceEvents": []}'
+
+    assert not flight_recorder.recognises(trace)
+
+
 def test_the_status_names_groups_without_entries():
     """Where the rank's own numbers and the names of groups are in one order."""
     reading = Reading(None, "x", None)

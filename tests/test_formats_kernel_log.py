@@ -67,14 +67,14 @@ def test_lines_become_logs_and_errors_events(tmp_path):
     """The UUID comes from the driver's line; the same error in the same minute is one event; lines of other programs tell none."""
     path = tmp_path / "kern.log"
     path.write_text("\n".join([
-        "Feb 20 16:24:10 node1 kernel: NVRM: GPU at PCI:0000:9b:00: GPU-509665ad-b600-ac93-3616-d754b23d636d",
+        "Feb 20 16:24:10 node1 kernel: NVRM: GPU at PCI:0000:9b:00: GPU-0a1b2c3d-1111-2222-3333-444455556666",
         f"Feb 20 16:24:18 node1 kernel: {XID}", f"Feb 20 16:24:19 node1 kernel: {XID}", f"Feb 20 16:25:19 node1 kernel: {XID}",
         f"Feb 20 16:25:20 node2 kernel: {XID}", f"Feb 20 16:25:21 node1 logger[7]: {XID}"]) + "\n")
     reading, logs, events = read(path)
 
     assert (reading.reader, reading.records, reading.rejected) == ("kernel_log", 9, 0)
     assert [(one["host.name"], str(one["@timestamp"])[11:19], dict(one["labels"]).get("gpu.uuid", "")[:8]) for one in events] == [
-        ("node1", "16:24:18", "GPU-5096"), ("node1", "16:25:19", "GPU-5096"), ("node2", "16:25:20", "")]
+        ("node1", "16:24:18", "GPU-0a1b"), ("node1", "16:25:19", "GPU-0a1b"), ("node2", "16:25:20", "")]
     assert [one["log.file.path"] for one in logs] == ["/dev/kmsg"] * 5 + [None]
     assert dict(events[0]["labels"])["log.message"] == XID
 

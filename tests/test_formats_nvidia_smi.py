@@ -11,7 +11,7 @@ from shippers.formats import open_input
 from shippers.formats.gpu_readings import BY_QUERY
 from shippers.formats.nvidia_smi_paths import _METRICS
 
-UUID = "GPU-509665ad-b600-ac93-3616-d754b23d636d"
+UUID = "GPU-0a1b2c3d-1111-2222-3333-444455556666"
 TEXT = f"""
 ==============NVSMI LOG==============
 

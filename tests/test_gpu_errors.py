@@ -48,9 +48,9 @@ def test_an_unknown_number_says_so():
 
 
 XID_LINES = [
-    ("NVRM: Xid (PCI:0000:9b:00): 119, pid=2024380, name=nvidia-smi, Timeout after 6s of waiting for RPC response from GPU4 GSP!",
-     "119", "0000:9b:00.0", "fatal", {"process.pid": "2024380", "process.name": "nvidia-smi"}),
-    ("NVRM: Xid (0000:01:00): 13, 0005 00000000 0000502d 00000104", "13", "0000:01:00.0", "error", {}),
+    ("NVRM: Xid (PCI:0000:9b:00): 119, pid=4711, name=nvidia-smi, Timeout after 6s of waiting for RPC response from GPU0 GSP!",
+     "119", "0000:9b:00.0", "fatal", {"process.pid": "4711", "process.name": "nvidia-smi"}),
+    ("NVRM: Xid (0000:01:00): 13, 0003 00000000 0000a0b5 00000200", "13", "0000:01:00.0", "error", {}),
     ("NVRM: Xid (PCI:0000:38:00): 13, pid='<unknown>', name=<unknown>, Graphics SM Warp Exception on (GPC 9, TPC 1, SM 1)",
      "13", "0000:38:00.0", "error", {}),
     ("NVRM: Xid (PCI:0000:01:00): 32, Channel ID 00000005 intr 00008000", "32", "0000:01:00.0", "error", {}),
@@ -83,8 +83,8 @@ def test_xids_are_read_in_every_spelling(line, number, device, severity, labels)
     ("NVRM: GPU at PCI:0000:9b:00: has fallen off the bus.", "gpu_lost", "fatal", "0000:9b:00.0"),
     ("NVRM: GPU 0000:81:00.0: RmInitAdapter failed! (0x25:0x40:1470)", "gpu_init_failed", "fatal", "0000:81:00.0"),
     ("Out of memory: Killed process 123 (python) total-vm:1kB, anon-rss:1kB", "oom_kill", "error", None),
-    ("Out of memory: Kill process 456 (python) score 50 or sacrifice child", "oom_kill", "error", None),
-    ("Out of memory: Killed process 123, UID 48, (httpd).", "oom_kill", "error", None),
+    ("Out of memory: Kill process 82 (python) score 71 or sacrifice child", "oom_kill", "error", None),
+    ("Out of memory: Killed process 81, UID 33, (java).", "oom_kill", "error", None),
     ("Memory cgroup out of memory: Killed process 123 (python) total-vm:1kB", "oom_kill", "error", None),
     ("oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,task=python,pid=9,uid=0", "oom_kill", "error", None),
     ("python invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0", "oom_kill", "error", None),
@@ -145,9 +145,9 @@ def test_a_memory_cgroup_is_told_from_the_host():
 
 def test_the_uuid_of_a_gpu_is_read_from_the_line_that_tells_it():
     """It comes once, before the first XID."""
-    line = "NVRM: GPU at PCI:0000:9b:00: GPU-509665ad-b600-ac93-3616-d754b23d636d"
+    line = "NVRM: GPU at PCI:0000:9b:00: GPU-0a1b2c3d-1111-2222-3333-444455556666"
 
-    assert read_identity(line) == ("0000:9b:00.0", "GPU-509665ad-b600-ac93-3616-d754b23d636d")
+    assert read_identity(line) == ("0000:9b:00.0", "GPU-0a1b2c3d-1111-2222-3333-444455556666")
     assert read_line(line) is None
 
 

@@ -11,6 +11,10 @@ from models import hang
 from models.errors import errors_of, stories
 from models.render import render_verdict
 from models.view import Event
+from pinchpoint import records
+from pinchpoint.store import IncidentFilter, open_store
+from pipelines.analysis import diagnose_run
+from pipelines.runs import by_run
 from shippers.diagnose import diagnose
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -126,7 +130,9 @@ def test_ranks_that_all_wait_blame_nobody():
 
 def test_what_somebody_else_wrote_under_our_name_is_passed_over():
     """No crash, no answer."""
-    assert hang.find([Event(0, "collectives", None, {"flight_recorder": text}) for text in ("", "[]", "{}", '{"rank": "x"}', "x")]) is None
+    assert hang.find([Event(0, "collectives", None, {"flight_recorder": text}) for text in (
+        "", "[]", "{}", '{"rank": "x"}', "x", '{"rank": 1, "groups": [1]}', '{"rank": 1e999, "groups": []}',
+        '{"rank": 1, "groups": [{"name": "a", "ranks": "0", "description": "", "enqueued": [], "completed": 1, "open": []}]}')]) is None
 
 
 def fr(rank, *open_seqs, done=5):
@@ -277,3 +283,42 @@ def test_published_dumps_name_the_ranks_that_were_disturbed(tmp_path, name, rank
         shutil.copy(path, tmp_path)
 
     assert [(one, entity) for one, _, entity in causes(ask(tmp_path))] == [(cause, f"rank:{ranks}")]
+
+
+# Again and again -------------------------------------------------------------------------------------------------------
+
+
+def land(lake, *events):
+    store = open_store(str(lake))
+    for number, (at_s, host, run, reason) in enumerate(events):
+        store.append("event", records.batch("event", {
+            "@timestamp": [DAY + at_s * 10**9], "event.id": [f"e{number}"], "run.id": [run], "host.name": [host],
+            "event.action": ["gpu_error"], "event.reason": [reason],
+            "labels": [[("error.kind", "gpu_lost"), ("error.blame", "hardware"), ("error.severity", "fatal")]]}), f"s{number}")
+    return store
+
+
+def test_analysing_again_gives_the_same_incidents(tmp_path):
+    """Errors of two hosts at the same time stay two, each under its own id."""
+    store = land(tmp_path, (0, "a", None, "lost"), (1, "b", None, "lost"), (4, "a", None, "lost again"))
+    first = diagnose_run(str(tmp_path))["incidents"]
+    second = diagnose_run(str(tmp_path))["incidents"]
+
+    assert [(one["hosts"], one["id"]) for one in first] == [(one["hosts"], one["id"]) for one in second]
+    assert len({one["id"] for one in first}) == 2
+    assert len(store.query_incidents(IncidentFilter())) == 2
+
+
+def test_what_concerns_a_run_is_not_answered_for_without_it():
+    """By run, by the host of its ranks, by neither; what belongs to no run only where it is asked for."""
+    batch = records.batch("event", {"@timestamp": [1, 2, 3, 4, 5], "run.id": ["r", None, None, None, None],
+                                    "host.name": ["x", "a", "b", None, "b"],
+                                    "event.action": ["gpu_error", "gpu_error", "gpu_error", "oom", "deploy"]})
+
+    def given(runs, places, start):
+        return sorted((run, time) for run, part in by_run(batch, runs, places, start) for time in part.column(0).cast("int64").to_pylist())
+
+    assert given(["r"], [("a", "r")], 0) == [("", 3), ("r", 1), ("r", 2), ("r", 4)]
+    assert given(["r"], [("a", "r")], None) == [("r", 1), ("r", 2), ("r", 4)]
+    assert given([], [], 3) == [("", 3), ("", 4)]
+    assert given([], [("b", "old")], 0) == [("", 2), ("", 4)]

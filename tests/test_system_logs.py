@@ -101,7 +101,7 @@ def test_kernel_records_become_logs_with_the_time_of_the_clock(tmp_path: Path) -
 def test_a_flood_of_one_error_is_one_event_a_minute(tmp_path: Path) -> None:
     """The lines all come; a push that failed and an agent that starts again tell of the same error under the same identity."""
     log, spool, clock = KernelLog(), Spool(), HeldClock()
-    log.say(1, "NVRM: GPU at PCI:0000:3b:00: GPU-509665ad-b600-ac93-3616-d754b23d636d", priority=6)
+    log.say(1, "NVRM: GPU at PCI:0000:3b:00: GPU-0a1b2c3d-1111-2222-3333-444455556666", priority=6)
     for number in range(2, 40):
         log.say(number, "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus", priority=3)
     log.say(40, "NVRM: Xid (PCI:0000:3b:00): 31, forged by a program", priority=8 + 3)
@@ -109,7 +109,7 @@ def test_a_flood_of_one_error_is_one_event_a_minute(tmp_path: Path) -> None:
 
     events = [json.loads(item.document) for item in spool.items if item.kind == "event"]
     assert [(one["event.id"], one["labels"]["gpu.uuid"]) for one in events] == [
-        ("boot-1-2-error", "GPU-509665ad-b600-ac93-3616-d754b23d636d")]
+        ("boot-1-2-error", "GPU-0a1b2c3d-1111-2222-3333-444455556666")]
     assert sum(item.kind == "log" for item in spool.items) == 40
 
 
@@ -294,6 +294,21 @@ def test_the_journal_is_followed_from_its_cursor(tmp_path: Path) -> None:
     assert "--lines=0" in first
     assert "--after-cursor=c3 --no-tail" in second
     assert source.counters() == {"journald.entries": 0.0, "journald.bad": 0.0, "journald.starts": 1.0}
+
+
+def test_an_error_of_the_kernel_in_the_journal_is_an_event_too(tmp_path: Path) -> None:
+    """Once; what a program writes in the same words is none."""
+    program, spool, xid = Journalctl(tmp_path), Spool(), "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus"
+    with following(tmp_path, str(program.path), spool, with_kernel=True) as source:
+        source.poll()
+        with program.writing() as pipe:
+            pipe.write(b"".join(entry(f"c{number}", xid, _TRANSPORT=transport) + b"\n"
+                                for number, transport in enumerate(("kernel", "kernel", "syslog"))))
+            poll_until(source, lambda: len(spool.items) >= 4)
+
+    assert [item.kind for item in spool.items] == ["log", "event", "log", "log"]
+    event = json.loads(spool.items[1].document)
+    assert (event["event.action"], event["labels"]["xid"], spool.items[1].id) == ("gpu_error", "79", f"{spool.items[0].id}-error")
 
 
 def test_a_spool_that_takes_nothing_loses_no_entry(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def read_line(message: str) -> Finding | None:
 def read_identity(message: str) -> tuple[str, str] | None:
     """The PCI address and UUID of a GPU, which the driver tells once before its first XID; None in any other message.
 
-    >>> read_identity("NVRM: GPU at PCI:0000:9b:00: GPU-509665ad-b600-ac93-3616-d754b23d636d")
-    ('0000:9b:00.0', 'GPU-509665ad-b600-ac93-3616-d754b23d636d')
+    >>> read_identity("NVRM: GPU at PCI:0000:9b:00: GPU-0a1b2c3d-1111-2222-3333-444455556666")
+    ('0000:9b:00.0', 'GPU-0a1b2c3d-1111-2222-3333-444455556666')
     """
     match = _IDENTITY.search(message[:MOST_CHARACTERS])
     return (pci_address(match["pci"]), match["uuid"]) if match is not None else None
