@@ -88,14 +88,15 @@ def sorted_batches(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
 
 
 def _events(batches: list[pa.RecordBatch]) -> list[Event]:
-    found: dict[tuple[int, str, str], Event] = {}
+    found: dict[tuple[Any, ...], Event] = {}
     for batch in batches:
         times = batch.column("@timestamp").cast(pa.int64()).to_pylist()
-        for time_ns, action, reason, labels in zip(times, batch.column("event.action").to_pylist(),
-                                                   batch.column("event.reason").to_pylist(), batch.column("labels").to_pylist(),
-                                                   strict=True):
+        columns = [batch.column(name).to_pylist() for name in ("event.action", "event.reason", "labels", "host.name", "rank")]
+        for time_ns, action, reason, labels, host, rank in zip(times, *columns, strict=True):
             if action and len(found) < MOST_EVENTS:
-                found[time_ns, action, reason or ""] = Event(time_ns, action, reason, dict(labels or ()))
+                details = dict(labels or ())
+                found[time_ns, action, reason or "", host, rank, details.get("gpu.uuid")] = Event(time_ns, action, reason, details, host,
+                                                                                                  rank)
     return list(found.values())
 
 

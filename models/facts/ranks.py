@@ -3,19 +3,22 @@
 import numpy as np
 
 from models.facts.registry import Scope, fact, ratio
-from models.view import Floats
+from models.view import Booleans, Floats
 
 RANKS = "steps of at least two ranks"
 WORK = "tokens or samples of each step (run.step(tokens=…))"
 
+#: A rank is a straggler when it takes this many times the median of the others (TraceML: 10 % warns, 20 % is critical).
+STRAGGLER_RATIO = 1.10
+
 
 def slowest(scope: Scope) -> int | None:
     """Place (in the view's ranks) of the rank with the most time of its own; None with fewer than two ranks."""
-    own = _own(scope)
+    own = own_times(scope)
     return int(np.nanargmax(own)) if len(own) > 1 and (~np.isnan(own)).sum() > 1 else None
 
 
-def _own(scope: Scope) -> Floats:
+def own_times(scope: Scope) -> Floats:
     """Mean seconds of its own of a step of each rank."""
     steps = scope.rank_total("steps")
     return np.asarray(np.divide(scope.rank_total("own_s"), steps, out=np.full(len(steps), np.nan), where=steps > 0))
@@ -23,7 +26,7 @@ def _own(scope: Scope) -> Floats:
 
 def rank_ratios(scope: Scope) -> Floats:
     """Own step time of each rank over the median of the others."""
-    own = _own(scope)
+    own = own_times(scope)
     result = np.full(len(own), np.nan)
     for place in range(len(own)):
         others = np.delete(own, place)
@@ -76,9 +79,33 @@ def compute_of_slowest(scope: Scope) -> float | None:
         return None
     steps = scope.rank_total("steps")
     compute = scope.rank_total("compute_s") / np.where(steps > 0, steps, np.nan)
-    own = _own(scope)
+    own = own_times(scope)
     extra = own[place] - np.nanmedian(np.delete(own, place))
     return _known((compute[place] - np.nanmedian(np.delete(compute, place))) / extra) if extra > 0 else None
+
+
+@fact("straggler.drift_ratio", "ratio", RANKS)
+def drift(scope: Scope) -> float | None:
+    """How many times slower the slowest rank became than it was, beyond what the others became slower."""
+    place = slowest(scope)
+    if place is None:
+        return None
+    then, now = (scope.before, scope.inside) if scope.before is not None else _begin_and_end(scope)
+    was, became = own_times(Scope(scope.view, then)), own_times(Scope(scope.view, now))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slower = became / was
+    rest = np.delete(slower, place)
+    rest = rest[np.isfinite(rest)]
+    return _known(slower[place] / np.median(rest)) if len(rest) else None
+
+
+def _begin_and_end(scope: Scope) -> tuple[Booleans, Booleans]:
+    """The first fifth and the last third of the windows with steps."""
+    windows = np.flatnonzero(scope.inside & (scope.view.steps > 0))
+    first, last = np.zeros(len(scope.inside), bool), np.zeros(len(scope.inside), bool)
+    first[windows[: max(len(windows) // 5, 1)]] = True
+    last[windows[-max(len(windows) // 3, 1):]] = True
+    return first, last
 
 
 @fact("compute.variation", "ratio", "steps with phases")

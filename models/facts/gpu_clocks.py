@@ -1,0 +1,183 @@
+"""Facts of what holds the clocks of a GPU low: heat, power, a setting."""
+
+from models.facts.gpu import at_work, beyond, median, of_suspect, peers, straggles, suspect
+from models.facts.registry import Scope, fact
+from models.view import Booleans, Entity
+
+CLOCKS = "clocks of the GPUs, and which rank is on which (gpu.clock.sm_hz)"
+THROTTLING = "why the clocks of the GPUs are low (gpu.throttled.* or gpu.clocks_event.*)"
+POWER = "power limits of the GPUs (gpu.power.limit_w)"
+
+#: What is below this share of the time says nothing against a GPU that runs free.
+FREE_RATIO = 0.05
+
+
+def _share(gpu: Entity, inside: Booleans, counters: tuple[str, ...], flags: tuple[str, ...]) -> float | None:
+    """Share of the time by counters, which miss nothing between two readings; by flags where nobody read those."""
+    for names in (counters, flags):
+        known = [value for name in names if (value := gpu.mean(name, inside)) is not None]
+        if known:
+            return min(max(known), 1.0)
+    return None
+
+
+def heat(gpu: Entity, inside: Booleans) -> float | None:
+    """Share of the time at lower clocks for heat."""
+    return _share(gpu, inside, ("gpu.throttled.thermal_s", "gpu.throttled.software_thermal_s", "gpu.throttled.hardware_thermal_s"),
+                  ("gpu.clocks_event.software_thermal", "gpu.clocks_event.hardware_thermal"))
+
+
+def power_cap(gpu: Entity, inside: Booleans) -> float | None:
+    """Share of the time at lower clocks for the power limit."""
+    return _share(gpu, inside, ("gpu.throttled.power_s",), ("gpu.clocks_event.software_power_cap",))
+
+
+def power_brake(gpu: Entity, inside: Booleans) -> float | None:
+    """Share of the time at half the clocks or less because the power supply asked for it."""
+    share = _share(gpu, inside, ("gpu.throttled.power_brake_s",), ("gpu.clocks_event.power_brake",))
+    if share is None and (slowed := gpu.mean("gpu.clocks_event.hardware_slowdown", inside)) is not None:
+        # the older flag is up for heat too
+        return max(slowed - (gpu.mean("gpu.clocks_event.hardware_thermal", inside) or 0.0), 0.0)
+    return share
+
+
+def clock(gpu: Entity, inside: Booleans) -> float | None:
+    """Clock of the multiprocessors while the GPU works, in Hz."""
+    return at_work(gpu, "gpu.clock.sm_hz", inside)
+
+
+def clock_to_max(gpu: Entity, inside: Booleans) -> float | None:
+    """Clock at work over the highest the GPU can have."""
+    now, most = clock(gpu, inside), gpu.mean("gpu.clock.sm_max_hz", inside)
+    return None if now is None or not most else now / most
+
+
+def application_to_max(gpu: Entity, inside: Booleans) -> float | None:
+    """Clock that applications are set to over the highest the GPU can have."""
+    now, most = gpu.mean("gpu.clock.sm_application_hz", inside), gpu.mean("gpu.clock.sm_max_hz", inside)
+    return None if now is None or not most else now / most
+
+
+def limit_to_default(gpu: Entity, inside: Booleans) -> float | None:
+    """Power limit in force over the one the board was made for."""
+    now, made_for = gpu.mean("gpu.power.limit_w", inside), gpu.mean("gpu.power.default_limit_w", inside)
+    return None if now is None or not made_for else now / made_for
+
+
+def free(gpu: Entity, inside: Booleans) -> bool | None:
+    """Whether neither heat nor power holds the clocks low; None when nobody measured that."""
+    known = [share for measure in (heat, power_cap, power_brake) if (share := measure(gpu, inside)) is not None]
+    return max(known) <= FREE_RATIO if len(known) >= 2 else None
+
+
+@fact("gpu.throttled.thermal_ratio", "ratio", THROTTLING)
+def thermal(scope: Scope) -> float | None:
+    """Share of the time in which heat held the GPU's clocks low, beyond before and beyond the others."""
+    return beyond(scope, heat)
+
+
+@fact("gpu.throttled.power_ratio", "ratio", THROTTLING)
+def power(scope: Scope) -> float | None:
+    """Share of the time in which the power limit held the GPU's clocks low, beyond before and beyond the others."""
+    return beyond(scope, power_cap)
+
+
+@fact("gpu.throttled.power_brake_ratio", "ratio", THROTTLING)
+def brake(scope: Scope) -> float | None:
+    """Share of the time in which the power supply made the GPU slow down, beyond before and beyond the others."""
+    return beyond(scope, power_brake)
+
+
+@fact("gpu.unthrottled", "flag", THROTTLING)
+def unthrottled(scope: Scope) -> float | None:
+    """Neither heat nor power held the GPU's clocks low."""
+    one = suspect(scope)
+    known = None if one is None else free(one.gpu, scope.inside)
+    return None if known is None else float(known)
+
+
+@fact("gpu.clock_loss_ratio", "ratio", CLOCKS)
+def clock_loss(scope: Scope) -> float | None:
+    """How much lower the GPU's clock is at work than before, than that of the others, or than its highest."""
+    one = suspect(scope)
+    now = None if one is None else clock(one.gpu, scope.inside)
+    if one is None or now is None:
+        return None
+    if scope.before is not None:
+        usual = clock(one.gpu, scope.before)
+    elif straggles(scope):
+        usual = median(clock(peer, scope.inside) for peer in peers(scope, one))
+    else:
+        usual = one.gpu.mean("gpu.clock.sm_max_hz", scope.inside)
+    return max(1 - now / usual, 0.0) if usual else None
+
+
+@fact("gpu.clock_to_max_ratio", "ratio", CLOCKS)
+def clock_share(scope: Scope) -> float | None:
+    """The GPU's clock at work over the highest it can have."""
+    return of_suspect(scope, clock_to_max)
+
+
+@fact("gpu.application_clock_ratio", "ratio", "application clocks of the GPUs (gpu.clock.sm_application_hz)")
+def application_clock(scope: Scope) -> float | None:
+    """Clock that applications are set to over the highest the GPU can have."""
+    return of_suspect(scope, application_to_max)
+
+
+@fact("gpu.clock_setting_ratio", "ratio", THROTTLING)
+def clock_setting(scope: Scope) -> float | None:
+    """Share of the time in which a setting held the GPU's clocks low, beyond before and beyond the others."""
+    return beyond(scope, lambda gpu, inside: gpu.mean("gpu.clocks_event.application_clocks", inside))
+
+
+@fact("gpu.temperature_celsius", "°C", "temperatures of the GPUs (gpu.temperature_celsius)")
+def temperature(scope: Scope) -> float | None:
+    """Temperature of the GPU at work."""
+    return of_suspect(scope, lambda gpu, inside: at_work(gpu, "gpu.temperature_celsius", inside))
+
+
+@fact("gpu.temperature_margin_celsius", "°C", "temperatures of the GPUs and their limit (gpu.temperature.*)")
+def margin(scope: Scope) -> float | None:
+    """Degrees left before heat slows the GPU down."""
+    return of_suspect(scope, _margin)
+
+
+def _margin(gpu: Entity, inside: Booleans) -> float | None:
+    told = at_work(gpu, "gpu.temperature.margin_celsius", inside)
+    now, limit = at_work(gpu, "gpu.temperature_celsius", inside), gpu.mean("gpu.temperature.slowdown_celsius", inside)
+    return told if told is not None else limit - now if now is not None and limit is not None else None
+
+
+@fact("gpu.power_to_limit_ratio", "ratio", POWER)
+def power_to_limit(scope: Scope) -> float | None:
+    """Power of the GPU at work over its limit."""
+
+    def measure(gpu: Entity, inside: Booleans) -> float | None:
+        used, limit = at_work(gpu, "gpu.power_w", inside), gpu.mean("gpu.power.limit_w", inside)
+        return None if used is None or not limit else used / limit
+
+    return of_suspect(scope, measure)
+
+
+@fact("gpu.power_limit_ratio", "ratio", POWER)
+def power_limit(scope: Scope) -> float | None:
+    """Power limit of the GPU over the one the board was made for."""
+    return of_suspect(scope, limit_to_default)
+
+
+@fact("gpu.held_back_ratio", "ratio", f"{CLOCKS}; {THROTTLING}")
+def held_back(scope: Scope) -> float | None:
+    """Share of its clock that the median GPU of the run lacks for heat, a lowered power limit or a setting."""
+    return median(_held_back(one.gpu, scope.inside) for one in scope.view.placed)
+
+
+def _held_back(gpu: Entity, inside: Booleans) -> float | None:
+    """The clock that is lacking, if there is a reason for it that is no fault of the load: a cap at the default limit is normal."""
+    now = clock_to_max(gpu, inside)
+    if now is None:
+        return None
+    limit, setting = limit_to_default(gpu, inside), application_to_max(gpu, inside)
+    capped = (power_cap(gpu, inside) or 0.0) >= 0.2 and limit is not None and limit <= 0.9
+    reasons = ((heat(gpu, inside) or 0.0) >= 0.2, capped, (power_brake(gpu, inside) or 0.0) >= 0.05,
+               now < 0.85 and ((setting is not None and setting < 0.85) or bool(free(gpu, inside))))
+    return max(1 - now, 0.0) if any(reasons) else 0.0
