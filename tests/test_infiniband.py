@@ -73,7 +73,8 @@ def test_what_a_driver_does_not_count_is_absent(tmp_path: Path) -> None:
 
 def test_how_often_the_link_of_a_card_went_down(tmp_path: Path) -> None:
     """The kernel counts it for each card."""
-    for name, text in {"proc/net/dev": "head|\n eth0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n", "sys/class/net/eth0/carrier_down_count": "4\n"}.items():
+    counters = "head|\n eth0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n"
+    for name, text in {"proc/net/dev": counters, "sys/class/net/eth0/carrier_down_count": "4\n"}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
 

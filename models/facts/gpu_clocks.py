@@ -159,6 +159,26 @@ def power_to_limit(scope: Scope) -> float | None:
     return of_suspect(scope, measure)
 
 
+@fact("gpu.power_limit_loss_ratio", "ratio", f"{POWER}; {THROTTLING}")
+def power_limit_loss(scope: Scope) -> float | None:
+    """How much lower the power limit that holds the GPU back is than before, than that of the others, or than the board's own."""
+    one = suspect(scope)
+    share = None if one is None else power_cap(one.gpu, scope.inside)
+    now = None if one is None else one.gpu.mean("gpu.power.limit_w", scope.inside)
+    if one is None or share is None or now is None:
+        return None
+    if scope.before is not None:
+        usual = one.gpu.mean("gpu.power.limit_w", scope.before)
+    elif straggles(scope):
+        usual = median(peer.mean("gpu.power.limit_w", scope.inside) for peer in peers(scope, one))
+    else:
+        usual = one.gpu.mean("gpu.power.default_limit_w", scope.inside)
+    if not usual:
+        return None
+    # a limit that the GPU does not reach holds nothing back
+    return max(1 - now / usual, 0.0) if share > FREE_RATIO else 0.0
+
+
 @fact("gpu.power_limit_ratio", "ratio", POWER)
 def power_limit(scope: Scope) -> float | None:
     """Power limit of the GPU over the one the board was made for."""

@@ -21,19 +21,16 @@ def _lane_rate(generation: float) -> float:
 def pcie_loss(gpu: Entity, inside: Booleans) -> float | None:
     """Share of the bandwidth of its PCIe link that the GPU lacks while it works; at idle a lower generation is normal."""
     working = inside & loaded(gpu)
-    losses = []
+    left = None
     for now_name, most_name, is_lanes in (("gpu.pcie.generation", "gpu.pcie.generation_max", False),
                                           ("gpu.pcie.width", "gpu.pcie.width_max", True)):
-        most = gpu.mean(most_name, inside)
-        values = gpu.series.get(now_name)
+        most, values = gpu.mean(most_name, inside), gpu.series.get(now_name)
         if values is None or most is None:
             continue
-        known = values[working & ~np.isnan(values)]
-        if len(known):
-            # the level most of the readings have: one taken while the link comes up again is none of its own
-            now = float(np.median(known))
-            losses.append(now / most if is_lanes else _lane_rate(now) / _lane_rate(most))
-    return None if not losses else max(1 - float(np.prod(losses)), 0.0)
+        shares = np.array([now / most if is_lanes else _lane_rate(now) / _lane_rate(most) for now in values[working & ~np.isnan(values)]])
+        if len(shares):
+            left = (1.0 if left is None else left) * float(shares.mean())
+    return None if left is None else max(1 - left, 0.0)
 
 
 @fact("gpu.pcie.loss_ratio", "ratio", PCIE)

@@ -28,21 +28,20 @@ def _run_gpus(scope: Scope) -> list[Entity]:
 
 
 def missing_s(scope: Scope, gpu: Entity) -> float:
-    """Longest stretch, in seconds, in which the host was measured and this GPU, measured before, was not."""
-    seen = _seen(gpu)
-    hosts = [_seen(host) for host in scope.view.others.get("host", []) if host.host == gpu.host]
-    at = np.flatnonzero(seen)
-    if len(at) < FEWEST_MISSED or not hosts:
+    """Longest stretch, in seconds, in which the host was measured and this GPU, measured before, was not.
+
+    Its length is counted in readings of the host: while those are missing too, it was the shipper that was away.
+    """
+    at = np.flatnonzero(_seen(gpu))
+    host = next((np.flatnonzero(_seen(one)) for one in scope.view.others.get("host", []) if one.host == gpu.host), at[:0])
+    if len(at) < FEWEST_MISSED or len(host) < FEWEST_HOST:
         return 0.0
-    usual = float(np.median(np.diff(at)))
+    usual, beat = float(np.median(np.diff(at))), float(np.median(np.diff(host)))
     longest = 0.0
-    for first, second in itertools.pairwise([*at, len(seen)]):
-        alive = np.flatnonzero(hosts[0][first + 1: second])
-        # measured by what the host saw: when its records end too, the shipper did
-        length = float(alive[-1] + 1) if len(alive) >= FEWEST_HOST else 0.0
-        touches = bool(scope.inside[first: second].any())
-        if touches and length > FEWEST_MISSED * usual:
-            longest = max(longest, length)
+    for first, second in itertools.pairwise([*at, len(scope.inside)]):
+        readings = int(((host > first) & (host < second)).sum())
+        if scope.inside[first: second].any() and readings >= FEWEST_HOST and readings * beat > FEWEST_MISSED * usual:
+            longest = max(longest, readings * beat)
     return longest * scope.view.window_s
 
 

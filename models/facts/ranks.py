@@ -26,13 +26,25 @@ def own_times(scope: Scope) -> Floats:
 
 def rank_ratios(scope: Scope) -> Floats:
     """Own step time of each rank over the median of the others."""
-    own = own_times(scope)
-    result = np.full(len(own), np.nan)
-    for place in range(len(own)):
-        others = np.delete(own, place)
-        others = others[~np.isnan(others)]
-        if len(others) and np.median(others) > 0:
-            result[place] = own[place] / np.median(others)
+    return scope.once("rank_ratios", lambda: ratios_to_others(own_times(scope)))
+
+
+def ratios_to_others(values: Floats) -> Floats:
+    """Each value over the median of the others; NaN where there is no other, or none above 0.
+
+    >>> ratios_to_others(np.array([3.0, 1.0, 2.0, np.nan]))
+    array([2. , 0.4, 1. , nan])
+    """
+    result = np.full(len(values), np.nan)
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) < 2:
+        return result
+    order = known[np.argsort(values[known], kind="stable")]
+    ranked, place = values[order], np.arange(len(order))
+    # the middle of the others stands one place further on for values below it
+    low, high = (len(order) - 2) // 2, (len(order) - 1) // 2
+    middle = (ranked[low + (place <= low)] + ranked[high + (place <= high)]) / 2
+    result[order] = np.divide(ranked, middle, out=np.full(len(order), np.nan), where=middle > 0)
     return result
 
 
