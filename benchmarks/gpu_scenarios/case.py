@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.gpu_scenarios.fleet import draw_fleet
+from benchmarks.gpu_scenarios.healthy import distract
 from benchmarks.gpu_scenarios.readings import draw_equipment, metric_records
 from benchmarks.gpu_scenarios.scenarios import Scenario, gpus_of
 from benchmarks.gpu_scenarios.steps import RUN, START, step_records
@@ -38,6 +39,8 @@ def make(scenario: Scenario, seed: int) -> Case:
     fleet = draw_fleet(random, least_gpus=scenario.least_gpus, least_hosts=scenario.least_hosts, nvlink=scenario.nvlink)
     world = draw_world(random, fleet, from_start=scenario.from_start)
     gpus = gpus_of(scenario, fleet, random)
+    if scenario.cause is not None or scenario.never:
+        distract(world, gpus)
     scenario.change(world, gpus)
     how = random.random()
     if how >= 0.6 and how < 0.8:

@@ -199,7 +199,7 @@ def share_gpu(world: World, gpus: Gpus) -> None:
     """Another program computes on the GPU; they take turns."""
     since = world.since
     world.slower[since, gpus] = _compute_factor(world, _slowdown(world, 1.35, 2.0)) * _jitter(world, world.clock[since, gpus].shape, 0.05)
-    world.strangers[since, gpus] = 1.0
+    world.strangers[since, gpus] += 1.0
     world.stranger_bytes = 0.1 * world.fleet.model.memory_bytes
 
 

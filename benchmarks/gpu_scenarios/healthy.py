@@ -66,3 +66,16 @@ def resting_shipper(world: World, gpus: Gpus) -> None:
     """One host ships nothing for a minute; the run goes on."""
     begin = int(world.seconds * 0.4)
     world.host_unread[begin: begin + 70, world.fleet.host_of(gpus[0])] = 1.0
+
+
+#: What may be tempting about a slow run too, beside its real cause.
+DISTRACTIONS = (capped_each_minute, capped_at_the_default, idle_links, one_hotter, few_corrected_errors, uneven_together, other_driver,
+                monitor_on_gpu, resting_shipper)
+
+
+def distract(world: World, culprits: Gpus) -> None:
+    """In half of the slow runs something else is tempting, on a GPU that has nothing to do with it."""
+    free = [gpu for gpu in range(world.fleet.gpus) if gpu not in culprits and world.fleet.host_of(gpu) not in {
+        world.fleet.host_of(culprit) for culprit in culprits}]
+    if world.random.random() < 0.5:
+        DISTRACTIONS[world.random.integers(len(DISTRACTIONS) if free else 3)](world, free[:1])

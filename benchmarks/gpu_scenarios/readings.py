@@ -64,11 +64,11 @@ def metric_records(world: World, working: Floats, equipment: Equipment) -> list[
 def _sample(world: World, things: int, unread: Floats, every_s: float) -> _Samples:
     """Read each thing every so often, not quite on the beat, with a few readings lost; nothing while `unread`."""
     random = world.random
-    lost = random.uniform(0, 0.05)
+    lost = random.uniform(0, 0.10)
     which, times = [], []
     for thing in range(things):
         at = np.arange(random.uniform(0, every_s), world.seconds, every_s) + random.normal(0, 0.02 * every_s, 0 if every_s == 0 else 1)
-        at = np.clip(np.sort(at + random.uniform(-0.1, 0.1, len(at)) * every_s), 0, world.seconds - 1e-3)
+        at = np.clip(np.sort(at + random.uniform(-0.2, 0.2, len(at)) * every_s), 0, world.seconds - 1e-3)
         at = at[(random.random(len(at)) > lost) & (unread[at.astype(np.int64), thing] == 0)]
         which.append(np.full(len(at), thing))
         times.append(at)

@@ -151,7 +151,7 @@ def draw_world(random: Random, fleet: Fleet, *, from_start: bool | None = None) 
         [uuid(random) for _ in range(fleet.gpus)],
         compute_s=step * (1 - sum(shares.values())), data_wait_s=step * shares["data_wait"], h2d_s=step * shares["h2d"],
         communication_s=step * shares["communication"], other_s=step * shares["other"], clock_bound=random.uniform(0.7, 1.0),
-        step_noise=random.uniform(0.005, 0.03), rank_noise=random.uniform(0.003, 0.02), split_phases=bool(random.random() < 0.7),
+        step_noise=random.uniform(0.005, 0.04), rank_noise=random.uniform(0.003, 0.03), split_phases=bool(random.random() < 0.7),
         checkpoint_every=int(random.choice([0, 150, 300, 600])), usual_clock=random.uniform(0.93, 1.0))
     if random.random() < 0.3:  # a load that the power limit as shipped holds back a little, on all GPUs, all the time: normal
         world.usual_clock = random.uniform(0.80, 0.90)

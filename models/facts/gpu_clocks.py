@@ -8,6 +8,8 @@ CLOCKS = "clocks of the GPUs, and which rank is on which (gpu.clock.sm_hz)"
 THROTTLING = "why the clocks of the GPUs are low (gpu.throttled.* or gpu.clocks_event.*)"
 POWER = "power limits of the GPUs (gpu.power.limit_w)"
 
+#: Below this share of the highest clock, with nothing else to hold it back, it is a setting: boards for desktops reach 0.85.
+SET_LOW_RATIO = 0.80
 #: What is below this share of the time says nothing against a GPU that runs free.
 FREE_RATIO = 0.05
 
@@ -65,9 +67,10 @@ def limit_to_default(gpu: Entity, inside: Booleans) -> float | None:
 
 
 def free(gpu: Entity, inside: Booleans) -> bool | None:
-    """Whether neither heat nor power holds the clocks low; None when nobody measured that."""
-    known = [share for measure in (heat, power_cap, power_brake) if (share := measure(gpu, inside)) is not None]
-    return max(known) <= FREE_RATIO if len(known) >= 2 else None
+    """Whether neither heat nor power nor voltage holds the clocks low; None when nobody measured heat and power."""
+    needed = [heat(gpu, inside), power_cap(gpu, inside)]
+    more = [power_brake(gpu, inside), gpu.mean("gpu.throttled.reliability_s", inside), gpu.mean("gpu.throttled.board_limit_s", inside)]
+    return None if None in needed else max(share for share in (*needed, *more) if share is not None) <= FREE_RATIO
 
 
 @fact("gpu.throttled.thermal_ratio", "ratio", THROTTLING)
@@ -199,5 +202,5 @@ def _held_back(gpu: Entity, inside: Booleans) -> float | None:
     limit, setting = limit_to_default(gpu, inside), application_to_max(gpu, inside)
     capped = (power_cap(gpu, inside) or 0.0) >= 0.2 and limit is not None and limit <= 0.9
     reasons = ((heat(gpu, inside) or 0.0) >= 0.2, capped, (power_brake(gpu, inside) or 0.0) >= 0.05,
-               now < 0.85 and ((setting is not None and setting < 0.85) or bool(free(gpu, inside))))
+               now < SET_LOW_RATIO and ((setting is not None and setting < SET_LOW_RATIO) or bool(free(gpu, inside))))
     return max(1 - now, 0.0) if any(reasons) else 0.0

@@ -19,6 +19,8 @@ HEALTH = "clocks, throttling and memory errors of the GPUs"
 FEW_CORRECTED_PER_H = 60.0
 #: XIDs of memory: double-bit error, page retired or row remapped, that failed, contained and uncontained error (NVIDIA's catalogue).
 MEMORY_XIDS = frozenset({"48", "63", "64", "94", "95"})
+#: A program with less memory of a GPU than this holds it open and computes nothing to speak of.
+LEAST_BYTES = 1e9
 #: A GPU that lost less of its clock than this did not lose it.
 SAME_CLOCK = 0.04
 
@@ -78,7 +80,8 @@ def other_processes(scope: Scope) -> float | None:
 
 def _strangers(scope: Scope, gpu: Entity, inside: Booleans) -> float | None:
     """Mean number of processes on the GPU that are not the run's."""
-    named = [one for one in scope.entities("process") if one.labels.get("gpu.uuid") == gpu.id and "process.gpu.memory_bytes" in one.series]
+    named = [one for one in scope.entities("process") if one.labels.get("gpu.uuid") == gpu.id
+             and (one.mean("process.gpu.memory_bytes", inside) or 0.0) >= LEAST_BYTES]
     seen = {one.id: int((~np.isnan(one.series["process.gpu.memory_bytes"][inside])).sum()) for one in named}
     if any(seen.values()):
         most = max(seen.values())
@@ -98,7 +101,7 @@ def _is_ours(scope: Scope, process: Entity) -> bool:
 def strangers_on(scope: Scope, gpu: Entity) -> list[Entity]:
     """Processes on a GPU that are not the run's, the largest first."""
     found = [one for one in scope.entities("process") if one.labels.get("gpu.uuid") == gpu.id and not _is_ours(scope, one)
-             and one.mean("process.gpu.memory_bytes", scope.inside) is not None]
+             and (one.mean("process.gpu.memory_bytes", scope.inside) or 0.0) >= LEAST_BYTES]
     return sorted(found, key=lambda one: -(one.mean("process.gpu.memory_bytes", scope.inside) or 0.0))
 
 
