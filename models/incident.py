@@ -129,6 +129,8 @@ def fill(sentence: str, scope: Scope, entity: str = "run") -> str:
             return f"{value:.3g} times"
         if FACTS[match[1]].unit == "processes":
             return "1 worker process" if round(value) <= 1 else f"{round(value)} worker processes"
+        if FACTS[match[1]].unit == "programs":
+            return "1 program" if round(value) == 1 else f"{value:.2g} programs"
         if FACTS[match[1]].unit == "steps":
             return f"{max(round(value), 1)} steps"
         return tell(match[1], value)

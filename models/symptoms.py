@@ -6,7 +6,7 @@ import numpy as np
 
 from models import accounting
 from models.facts import FACTS
-from models.facts.ranks import STRAGGLER_RATIO, slowest
+from models.facts.ranks import ROTATING_SHARE, STRAGGLER_RATIO, slowest
 from models.facts.registry import Scope
 from models.scores.change import Change, onset
 from models.scores.creep import NO_NOISE, creep
@@ -20,8 +20,6 @@ CHRONIC_SHARE = {"data_wait": 0.10, "h2d": 0.10, "checkpoint": 0.05, "evaluation
 SAME_RANK_RATIO = 0.7
 #: … and waiting for it costs this share of the wall time.
 SKEW_SHARE = 0.08
-#: Skew that no single rank accounts for needs more, since the ranks of a healthy run take turns too.
-ROTATING_SHARE = 0.12
 #: A change must cost this share of the wall time after it.
 CHANGE_SHARE = 0.10
 #: With fewer steps than this nothing can be said, unless a trace shows what happens inside them.

@@ -106,6 +106,16 @@ def test_flags_count_where_nobody_reads_counters() -> None:
     assert first(run_view(times({2: 1.5}), metrics=rows(changed, without=counters)))["id"] == "I06"
 
 
+def test_without_reasons_only_heat_can_be_told() -> None:
+    """Clocks, power and temperature alone, as exporters send by default: a hot GPU is told, else it is said what is missing."""
+    reasons = tuple(name for name in HEALTHY if name.startswith(("gpu.throttled.", "gpu.power.")))
+    incidents = explain(run_view(times({2: 1.5}), metrics=rows({2: CAPPED}, without=reasons)), load())["incidents"]
+
+    assert first(run_view(times({2: 1.5}), metrics=rows({2: HOT}, without=reasons)))["id"] == "I06"
+    assert incidents[0]["causes"] == []
+    assert any("gpu_power_cap (I07)" in line and "gpu.throttled" in line for line in incidents[0]["missing"])
+
+
 def test_what_all_gpus_show_explains_no_difference() -> None:
     """A load at the power limit as shipped caps all GPUs all the time: the slow one is slow for another reason."""
     capped = {"gpu.throttled.power_s": lambda second: 0.9 * second, "gpu.power_w": 398.0}

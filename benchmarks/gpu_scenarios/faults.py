@@ -280,4 +280,4 @@ def leak_tensors(world: World, gpus: Gpus) -> None:
 
 def _need_communication(world: World) -> None:
     """A run that hardly communicates would notice no slow link."""
-    world.communication_s = max(world.communication_s, 0.08 * world.compute_s)
+    world.communication_s = max(world.communication_s, 0.2 * world.compute_s)

@@ -10,6 +10,9 @@ POWER = "power limits of the GPUs (gpu.power.limit_w)"
 
 #: Below this share of the highest clock, with nothing else to hold it back, it is a setting: boards for desktops reach 0.85.
 SET_LOW_RATIO = 0.80
+#: A GPU is as hot as it may be this near to the temperature at which hardware slows it down, or from here on where that is unknown.
+HOT_MARGIN_C = 5.0
+HOT_C = 85.0
 #: What is below this share of the time says nothing against a GPU that runs free.
 FREE_RATIO = 0.05
 
@@ -113,6 +116,16 @@ def clock_loss(scope: Scope) -> float | None:
     else:
         usual = one.gpu.mean("gpu.clock.sm_max_hz", scope.inside)
     return max(1 - now / usual, 0.0) if usual else None
+
+
+@fact("gpu.hot_clock_loss_ratio", "ratio", f"{CLOCKS} and temperatures of the GPUs")
+def hot_clock_loss(scope: Scope) -> float | None:
+    """How much lower the GPU's clock is while it is as hot as it may be; only where nobody read why the clocks are low."""
+    left, degrees = margin(scope), temperature(scope)
+    if degrees is None or thermal(scope) is not None:
+        return None
+    hot = left <= HOT_MARGIN_C if left is not None else degrees >= HOT_C
+    return clock_loss(scope) if hot else 0.0
 
 
 @fact("gpu.clock_to_max_ratio", "ratio", CLOCKS)
