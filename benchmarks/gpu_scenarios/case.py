@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.gpu_scenarios.fleet import draw_fleet
+from benchmarks.gpu_scenarios.fleet import Fleet, draw_fleet
 from benchmarks.gpu_scenarios.healthy import distract
 from benchmarks.gpu_scenarios.readings import draw_equipment, metric_records
 from benchmarks.gpu_scenarios.scenarios import Scenario, gpus_of
@@ -33,10 +33,15 @@ class Case:
     about: str
 
 
+def begin(scenario: Scenario, seed: int) -> tuple[np.random.Generator, Fleet]:
+    """What all else is drawn from, and the fleet, which is drawn first."""
+    random = np.random.default_rng([seed, zlib.crc32(scenario.name.encode())])
+    return random, draw_fleet(random, least_gpus=scenario.least_gpus, least_hosts=scenario.least_hosts, nvlink=scenario.nvlink)
+
+
 def make(scenario: Scenario, seed: int) -> Case:
     """The same records for the same scenario and seed."""
-    random = np.random.default_rng([seed, zlib.crc32(scenario.name.encode())])
-    fleet = draw_fleet(random, least_gpus=scenario.least_gpus, least_hosts=scenario.least_hosts, nvlink=scenario.nvlink)
+    random, fleet = begin(scenario, seed)
     world = draw_world(random, fleet, from_start=scenario.from_start)
     gpus = gpus_of(scenario, fleet, random)
     if scenario.cause is not None or scenario.never:
