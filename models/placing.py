@@ -33,7 +33,7 @@ def place(view: "RunView") -> list[Placed]:
         here = gpus_of(view, host)
         told = [_told(rank, here, assigned.get((rank.host, rank.rank))) for rank in ranks]
         chosen = told if any(told) else [*_in_use(here, len(ranks))[: len(ranks)], *([None] * len(ranks))]
-        found += [Placed(gpu, rank) for gpu, rank in zip(chosen, ranks, strict=False) if gpu is not None]
+        found += [Placed(_with_parent(gpu, view), rank) for gpu, rank in zip(chosen, ranks, strict=False) if gpu is not None]
     return sorted(found, key=lambda one: one.rank.rank or 0)
 
 
@@ -44,6 +44,14 @@ def gpus_of(view: "RunView", host: str) -> list["Entity"]:
     if not mine and not host and len({gpu.host for gpu in every}) == 1:
         mine = every  # ranks without a host can only be on the one there is
     return sorted(mine, key=lambda gpu: (_number(gpu.labels.get("gpu.index")), gpu.id))
+
+
+def _with_parent(gpu: "Entity", view: "RunView") -> "Entity":
+    """An instance of a split GPU with what only the whole one is asked for: its clocks, its heat, its links."""
+    parent = next((one for one in view.others.get("gpu", []) if one.id == gpu.labels.get("gpu.parent.uuid")), None)
+    if parent is None:
+        return gpu
+    return dataclasses.replace(gpu, series={**parent.series, **gpu.series}, labels={**parent.labels, **gpu.labels})
 
 
 def _told(rank: "Entity", here: list["Entity"], assigned: "Event | None") -> "Entity | None":
@@ -57,6 +65,8 @@ def _told(rank: "Entity", here: list["Entity"], assigned: "Event | None") -> "En
 
 
 def _in_use(here: list["Entity"], ranks: int) -> list["Entity"]:
+    split = {gpu.labels.get("gpu.parent.uuid") for gpu in here}
+    here = [gpu for gpu in here if gpu.id not in split]
     busy = [gpu for gpu in here if (share := gpu.series.get("gpu.busy_ratio")) is None or np.nanmean(share) >= IDLE_RATIO]
     return busy if len(busy) >= ranks else here
 

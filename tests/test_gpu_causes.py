@@ -253,6 +253,15 @@ def test_a_healthy_run_stays_healthy(tempting: dict[str, Any]) -> None:
     assert explain(run_view(times(), metrics=rows({2: tempting})), load())["verdict"] == "healthy"
 
 
+def test_an_instance_of_a_split_gpu_shows_what_its_parent_does() -> None:
+    """Clocks and throttling are those of the whole GPU, memory and use those of the instance."""
+    parts: list[Any] = [(second, "gpu", f"MIG-{gpu}", {"gpu.index": str(gpu), "gpu.parent.uuid": f"GPU-{gpu}"}, {"gpu.busy_ratio": 0.9})
+                        for second in range(SECONDS) for gpu in range(4)]
+    cause = first(run_view(times({2: 1.5}), metrics=[*rows({2: HOT}, without=("gpu.busy_ratio",)), *parts]))
+
+    assert (cause["id"], cause["entity"]["id"]) == ("I06", "MIG-2")
+
+
 def test_labels_reach_the_analysis() -> None:
     """The GPU that steps name and what a GPU is called are labels of rank and GPU."""
     [gpu, *_] = run_view(times(), metrics=rows()).others["gpu"]

@@ -83,11 +83,12 @@ def _strangers(scope: Scope, gpu: Entity, inside: Booleans) -> float | None:
     named = [one for one in scope.entities("process") if one.labels.get("gpu.uuid") == gpu.id
              and (one.mean("process.gpu.memory_bytes", inside) or 0.0) >= LEAST_BYTES]
     seen = {one.id: int((~np.isnan(one.series["process.gpu.memory_bytes"][inside])).sum()) for one in named}
-    if any(seen.values()):
-        most = max(seen.values())
-        return sum(seen[one.id] / most for one in named if not _is_ours(scope, one))
-    count = gpu.mean("gpu.processes", inside)
     ranks = sum(one.gpu is gpu for one in scope.view.placed)
+    if any(seen.values()):
+        most, ours = max(seen.values()), [one.id for one in named if _is_ours(scope, one)]
+        # a rank in a container knows its process by another number than the driver does
+        return max(sum(count / most for name, count in seen.items() if name not in ours) - (0 if ours else ranks), 0.0)
+    count = gpu.mean("gpu.processes", inside)
     return None if count is None else max(count - ranks, 0.0)
 
 
