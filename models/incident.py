@@ -103,6 +103,8 @@ def _why(cause: Cause, symptom: Symptom) -> list[str]:
     parts = {part: seconds for part, seconds in symptom.lost.items() if part in cause.explains or "all" in cause.explains}
     most = max(parts, key=lambda part: parts[part])
     sentence = PART_SENTENCES.get(most, f"goes into {most}")
+    if most == "other" and not scope.view.has_compute:
+        sentence = "is spent inside the step beyond what it used to take"
     if symptom.compared_with == "ideal":
         sentence = sentence.replace("beyond what it used to take", "beyond what it would take")
     chain.append(f"because {in_unit(parts[most] / scope.wall_s, 'ratio')} of the time {sentence}")

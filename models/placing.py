@@ -41,8 +41,9 @@ def gpus_of(view: "RunView", host: str) -> list["Entity"]:
     """GPUs of a host, in the order of their index."""
     every = view.others.get("gpu", [])
     mine = [gpu for gpu in every if (gpu.host or "") == host]
-    if not mine and not host and len({gpu.host for gpu in every}) == 1:
-        mine = every  # ranks without a host can only be on the one there is
+    if not mine and len({rank.host for rank in view.ranks}) == 1 == len({gpu.host for gpu in every}):
+        # where ranks or GPUs were recorded without a host, they can only be on the one there is
+        mine = [gpu for gpu in every if not host or not gpu.host]
     return sorted(mine, key=lambda gpu: (_number(gpu.labels.get("gpu.index")), gpu.id))
 
 

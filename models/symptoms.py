@@ -166,7 +166,7 @@ def _all_along_lost(scope: Scope) -> dict[str, float]:
         lost["other"] = idle
     held = _held_back(scope)
     if held is not None:
-        lost["compute"] = held
+        lost["compute" if scope.view.has_compute else "other"] = held
     return lost
 
 
@@ -198,7 +198,8 @@ def _launch_idle(scope: Scope) -> float | None:
 def _held_back(scope: Scope) -> float | None:
     """Seconds of computation that all GPUs together lose at lower clocks, if computation follows the clock; None when that is little."""
     share = FACTS["gpu.held_back_ratio"].measure(scope)
-    lost = 0.0 if share is None else share * float(scope.view.compute()[scope.inside].sum())
+    work = float(scope.view.compute()[scope.inside].sum()) if scope.view.has_compute else scope.seconds("other")
+    lost = 0.0 if share is None else share * work
     return lost if lost > 0 and lost >= CHANGE_SHARE * scope.wall_s else None
 
 

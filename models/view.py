@@ -108,6 +108,11 @@ class RunView:
         """Seconds of a phase on the critical path, shape (windows,)."""
         return self.run[f"phase.{name}_s"]
 
+    @property
+    def has_compute(self) -> bool:
+        """Whether the model's own work was measured as a phase; else it is part of `other`."""
+        return bool(self.compute().any())
+
     def compute(self) -> Floats:
         """Seconds of the model's own work on the critical path, shape (windows,)."""
         return np.asarray(np.sum([self.phase(name) for name in COMPUTE], axis=0))

@@ -47,6 +47,14 @@ def rows(changed: dict[int, dict[str, Any]] | None = None, *, gpus: int = 4, wit
     return found
 
 
+def readings(metrics: list[Any]) -> pa.RecordBatch:
+    """Rows as records."""
+    return records.batch("metric", {
+        "@timestamp": [START + second * NS for second, *_ in metrics], "entity.kind": [kind for _, kind, *_ in metrics],
+        "entity.id": [name for _, _, name, *_ in metrics], "host.name": ["h"] * len(metrics),
+        "labels": [list(labels.items()) for *_, labels, _ in metrics], "metrics": [list(told.items()) for *_, told in metrics]})
+
+
 def times(slow: dict[int, float] | None = None, *, ranks: int = 4, since: float = 0, seed: int = 1) -> np.ndarray:
     """Seconds of computation of each step and rank: 0.1, some ranks slower from a second on."""
     own = 0.1 * np.exp(np.random.default_rng(seed).normal(0, 0.005, (400, ranks)))
@@ -89,6 +97,24 @@ def test_all_gpus_slower_than_before(shown: dict[str, Any], wanted: str) -> None
 def test_all_gpus_held_back_from_the_start(shown: dict[str, Any], wanted: str) -> None:
     """Compared with their highest clock when there is nothing else to compare with."""
     assert first(run_view(times(), metrics=rows(dict.fromkeys(range(4), shown))))["id"] == wanted
+
+
+def bare(slow: float, since: int) -> pa.RecordBatch:
+    """Steps of one rank as a log tells them: how long each took, and nothing of its phases."""
+    took = np.where(np.arange(400) < since, 0.1, 0.1 * slow) * np.exp(np.random.default_rng(3).normal(0, 0.005, 400))
+    begin = np.concatenate(([0.0], np.cumsum(took)[:-1]))
+    return records.batch("step", {"@timestamp": START + np.round(begin * NS).astype(np.int64), "run.id": ["r"] * 400, "rank": [0] * 400,
+                                  "host.name": ["h"] * 400, "step": np.arange(400), "duration_s": took})
+
+
+@pytest.mark.parametrize("since", [0, 200])
+def test_step_times_alone_are_enough(since: int) -> None:
+    """Without phases the time of the GPU is part of the step: its evidence explains that."""
+    metrics = rows({0: HOT}, gpus=1, since=0.1 * since)
+    features = records.concat("feature", [step_features(pa.Table.from_batches([bare(1.5, since)]), 1.0, START, START + 10**6 * NS),
+                                          metric_features(pa.Table.from_batches([readings(metrics)]), 1.0)])
+
+    assert first(build("r", features, [], 1.0))["id"] == "I06"
 
 
 def test_two_gpus_are_enough_to_compare() -> None:
@@ -208,12 +234,8 @@ def stopped(metrics: list[Any]) -> RunView:
     steps = records.batch("step", {
         "@timestamp": START + np.round(begin * NS).astype(np.int64), "run.id": ["r"] * 1600, "rank": np.tile(np.arange(4), 400),
         "host.name": ["h"] * 1600, "step": number, "duration_s": np.full(1600, 0.099), "phase.forward_s": np.full(1600, 0.095)})
-    readings = records.batch("metric", {
-        "@timestamp": [START + second * NS for second, *_ in metrics], "entity.kind": [kind for _, kind, *_ in metrics],
-        "entity.id": [name for _, _, name, *_ in metrics], "host.name": ["h"] * len(metrics),
-        "labels": [list(labels.items()) for *_, labels, _ in metrics], "metrics": [list(told.items()) for *_, told in metrics]})
     features = records.concat("feature", [step_features(pa.Table.from_batches([steps]), 1.0, START, START + 10**6 * NS),
-                                          metric_features(pa.Table.from_batches([readings]), 1.0)])
+                                          metric_features(pa.Table.from_batches([readings(metrics)]), 1.0)])
     return build("r", features, [], 1.0)
 
 
@@ -228,17 +250,17 @@ def late(second: int) -> float:
     return max(second - 20, 0) * 5.0
 
 
-@pytest.mark.parametrize(("readings", "wanted"), [
+@pytest.mark.parametrize(("shown", "wanted"), [
     (allocator(lambda s: 35e9, lambda s: 38e9 if s < 20 else 77e9, late), "M09"),
     (allocator(lambda s: 60e9 if s < 20 else 75e9, lambda s: 62e9 if s < 20 else 78e9, late), "M10"),
     (allocator(lambda s: 30e9 + 1e9 * s, lambda s: 33e9 + 1e9 * s, lambda s: 0), "M08"),
 ])
-def test_memory_of_the_gpu(readings: list[Any], wanted: str) -> None:
+def test_memory_of_the_gpu(shown: list[Any], wanted: str) -> None:
     """Fragmented, full and growing are told apart by what is held and what is used."""
     own = times({0: 1.6}, ranks=1, since=20) if wanted != "M08" else times(ranks=1) * np.linspace(1, 2, 400)[:, None]
     full = {0: {"gpu.memory.used_bytes": lambda second: 79e9}}
 
-    assert first(run_view(own, metrics=[*rows(full, gpus=1, since=20), *readings]))["id"] == wanted
+    assert first(run_view(own, metrics=[*rows(full, gpus=1, since=20), *shown]))["id"] == wanted
 
 
 @pytest.mark.parametrize("tempting", [
