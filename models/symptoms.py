@@ -6,7 +6,7 @@ import numpy as np
 
 from models import accounting
 from models.facts import FACTS
-from models.facts.ranks import ROTATING_SHARE, STRAGGLER_RATIO, slowest
+from models.facts.ranks import ROTATING_SHARE, SAME_RANK_RATIO, STRAGGLER_RATIO, slowest
 from models.facts.registry import Scope
 from models.scores.change import Change, onset
 from models.scores.creep import NO_NOISE, creep
@@ -16,9 +16,7 @@ from models.view import COMPUTE, PARTS, Booleans, Floats, RunView
 #: communication is higher than their 10 % because healthy data-parallel runs reach that.
 CHRONIC_SHARE = {"data_wait": 0.10, "h2d": 0.10, "checkpoint": 0.05, "evaluation": 0.05, "compile": 0.05, "gc": 0.05, "gap": 0.15,
                  "communication": 0.25}
-#: A straggler (`STRAGGLER_RATIO`) is the last to arrive in this share of the steps …
-SAME_RANK_RATIO = 0.7
-#: … and waiting for it costs this share of the wall time.
+#: Waiting for a straggler costs at least this share of the wall time.
 SKEW_SHARE = 0.08
 #: A change must cost this share of the wall time after it.
 CHANGE_SHARE = 0.10

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from models.facts.ranks import STRAGGLER_RATIO, rank_ratios, slowest
-from models.facts.registry import Scope
+from models.facts.ranks import SAME_RANK_RATIO, STRAGGLER_RATIO, rank_ratios, same_rank, slowest
+from models.facts.registry import FACTS, Scope
 from models.placing import Placed
 from models.view import Booleans, Entity, Floats
 
@@ -30,9 +30,25 @@ def peers(scope: Scope, one: Placed) -> list[Entity]:
 
 
 def straggles(scope: Scope) -> bool:
-    """Whether one rank stands out, so that the others are what it is compared with."""
+    """Whether one rank stands out, so that the others are what it is compared with.
+
+    It must be the same one in most steps. Of a whole host the ranks take turns: they stand out too, unless most GPUs of the run are
+    held back, or unless there is a past to compare with.
+    """
+    return scope.once("straggles", lambda: _straggles(scope))
+
+
+def _straggles(scope: Scope) -> bool:
     place = slowest(scope)
-    return place is not None and bool(rank_ratios(scope)[place] >= STRAGGLER_RATIO)
+    if place is None or not rank_ratios(scope)[place] >= STRAGGLER_RATIO:
+        return False
+    return (same_rank(scope) or 0.0) >= SAME_RANK_RATIO or (scope.before is None and not all_held_back(scope))
+
+
+def all_held_back(scope: Scope) -> bool:
+    """Whether the median GPU of the run is held at lower clocks."""
+    # by name: that fact is made of what stands here
+    return bool(FACTS["gpu.held_back_ratio"].measure(scope))
 
 
 def of_suspect(scope: Scope, measure: Measure) -> float | None:

@@ -1,6 +1,7 @@
 """Facts of what holds the clocks of a GPU low: heat, power, a setting."""
 
-from models.facts.gpu import at_work, beyond, median, of_suspect, peers, straggles, suspect
+from models.facts.gpu import all_held_back, at_work, beyond, median, of_suspect, peers, straggles, suspect
+from models.facts.ranks import RANKS, ROTATING_SHARE, STRAGGLER_RATIO, rank_ratios, skew_share, slowest
 from models.facts.registry import Scope, fact
 from models.view import Booleans, Entity
 
@@ -205,6 +206,16 @@ def power_limit(scope: Scope) -> float | None:
 def held_back(scope: Scope) -> float | None:
     """Share of its clock that the median GPU of the run lacks for heat, a lowered power limit or a setting."""
     return median(_held_back(one.gpu, scope.inside) for one in scope.view.placed)
+
+
+@fact("skew.rotating", "flag", f"{RANKS}; {CLOCKS}")
+def rotating(scope: Scope) -> float | None:
+    """Ranks wait for the last one all along, they take turns in being it, and their GPUs are not held back."""
+    place, share = slowest(scope), skew_share(scope)
+    if place is None or share is None:
+        return None
+    even = share >= ROTATING_SHARE and rank_ratios(scope)[place] < STRAGGLER_RATIO
+    return float(scope.before is None and even and not all_held_back(scope))
 
 
 def _held_back(gpu: Entity, inside: Booleans) -> float | None:

@@ -10,6 +10,8 @@ WORK = "tokens or samples of each step (run.step(tokens=…))"
 
 #: A rank is a straggler when it takes this many times the median of the others (TraceML: 10 % warns, 20 % is critical).
 STRAGGLER_RATIO = 1.10
+#: A straggler is the last to arrive in this share of the steps.
+SAME_RANK_RATIO = 0.7
 #: Skew that no single rank accounts for needs this share of the wall time, since the ranks of a healthy run take turns too.
 ROTATING_SHARE = 0.12
 
@@ -70,15 +72,6 @@ def same_rank(scope: Scope) -> float | None:
 def skew_share(scope: Scope) -> float | None:
     """Share of wall time that ranks wait for the last one, beyond the median rank."""
     return ratio(scope.total("skew_s"), scope.wall_s) if len(scope.view.ranks) > 1 else None
-
-
-@fact("skew.rotating", "flag", RANKS)
-def rotating(scope: Scope) -> float | None:
-    """Ranks wait for the last one all along, and none of them stands out: they take turns."""
-    place, share = slowest(scope), skew_share(scope)
-    if place is None or share is None:
-        return None
-    return float(scope.before is None and share >= ROTATING_SHARE and rank_ratios(scope)[place] < STRAGGLER_RATIO)
 
 
 @fact("straggler.work_ratio", "ratio", RANKS)
