@@ -57,11 +57,12 @@ def of_suspect(scope: Scope, measure: Measure) -> float | None:
     return None if one is None else measure(one.gpu, scope.inside)
 
 
-def beyond(scope: Scope, measure: Measure) -> float | None:
+def beyond(scope: Scope, measure: Measure, *, past_is_enough: bool = False) -> float | None:
     """What the suspect shows beyond what it showed before the onset and, when its rank stands out, beyond the median of its peers.
 
     What was there all the time, or is the same on all GPUs, explains no difference. The ratio to the median of the others would say
-    the same of readings that are never zero; shares and counts are zero on healthy GPUs, so it is a difference.
+    the same of readings that are never zero; shares and counts are zero on healthy GPUs, so it is a difference. What is no matter of the
+    load, such as who else is on the GPU, needs no peers where there is a past (`past_is_enough`).
     """
     one = suspect(scope)
     value = None if one is None else measure(one.gpu, scope.inside)
@@ -70,7 +71,7 @@ def beyond(scope: Scope, measure: Measure) -> float | None:
     usual = [0.0]
     if scope.before is not None:
         usual.append(measure(one.gpu, scope.before) or 0.0)
-    if straggles(scope):
+    if straggles(scope) and not (past_is_enough and scope.before is not None):
         usual.append(median(measure(peer, scope.inside) for peer in peers(scope, one)) or 0.0)
     return max(value - max(usual), 0.0)
 

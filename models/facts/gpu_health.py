@@ -75,7 +75,7 @@ def memory_error_events(scope: Scope) -> float | None:
 @fact("gpu.other_processes", "programs", SHARING)
 def other_processes(scope: Scope) -> float | None:
     """Processes of others that compute on the GPU, beyond before and beyond the other GPUs."""
-    return beyond(scope, lambda gpu, inside: _strangers(scope, gpu, inside))
+    return beyond(scope, lambda gpu, inside: _strangers(scope, gpu, inside), past_is_enough=True)
 
 
 def _strangers(scope: Scope, gpu: Entity, inside: Booleans) -> float | None:
