@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from models.causes.catalogue import Cause
+from models import suspects
+from models.causes.catalogue import WHO, Cause
 from models.causes.engine import Attribution, Evidence, Judgement, attribute, in_unit, tell
 from models.facts import FACTS
 from models.facts.changes import change_near
-from models.facts.ranks import slowest
 from models.facts.registry import Scope
-from models.facts.storage import busiest
 from models.symptoms import Symptom
 from models.view import STANDSTILLS
 from pinchpoint.clock import NS, format_time
@@ -120,9 +119,13 @@ def _why(cause: Cause, symptom: Symptom) -> list[str]:
              f"a step takes {in_unit(symptom.observed_s, 's')}; before it took {in_unit(symptom.baseline_s, 's')}"]
     parts = {part: seconds for part, seconds in symptom.lost.items() if part in cause.explains or "all" in cause.explains}
     most = max(parts, key=lambda part: parts[part])
-    chain.append(f"because {in_unit(parts[most] / scope.wall_s, 'ratio')} of the time "
-                 f"{PART_SENTENCES.get(most, f'goes into {most}')}")
-    chain.append(f"because {cause.summary}: {fill(cause.why, scope)}")
+    sentence = PART_SENTENCES.get(most, f"goes into {most}")
+    if most == "other" and not scope.view.has_compute:
+        sentence = "is spent inside the step beyond what it used to take"
+    if symptom.compared_with == "ideal":
+        sentence = sentence.replace("beyond what it used to take", "beyond what it would take")
+    chain.append(f"because {in_unit(parts[most] / scope.wall_s, 'ratio')} of the time {sentence}")
+    chain.append(f"because {cause.summary}: {fill(cause.why, scope, cause.entity)}")
     change = change_near(scope) if cause.onset else None
     if change is not None:
         details = ", ".join(f"{key} {value}" for key, value in sorted(change.details.items()))
@@ -131,10 +134,13 @@ def _why(cause: Cause, symptom: Symptom) -> list[str]:
     return chain
 
 
-def fill(sentence: str, scope: Scope) -> str:
-    """Put what was measured into a sentence with `{fact}` and `{fact:times}` in it."""
+def fill(sentence: str, scope: Scope, entity: str = "run") -> str:
+    """Put what was measured into a sentence with `{fact}` and `{fact:times}` in it, and who it is for `{who}`."""
 
     def measured(match: re.Match[str]) -> str:
+        if match[1] == WHO:
+            found = suspects.find(entity, scope)
+            return "an unknown one" if found is None else found.about
         value = FACTS[match[1]].measure(scope)
         if value is None:
             return "an unknown part" if FACTS[match[1]].unit == "ratio" else "unknown"
@@ -142,6 +148,8 @@ def fill(sentence: str, scope: Scope) -> str:
             return f"{value:.3g} times"
         if FACTS[match[1]].unit == "processes":
             return "1 worker process" if round(value) <= 1 else f"{round(value)} worker processes"
+        if FACTS[match[1]].unit == "programs":
+            return "1 program" if round(value) == 1 else f"{value:.2g} programs"
         if FACTS[match[1]].unit == "steps":
             return f"{max(round(value), 1)} steps"
         return tell(match[1], value)
@@ -165,6 +173,10 @@ def _named_evidence(cause: Cause, scope: Scope, window: list[str]) -> list[dict[
         return [{"fact": "host.other_process", "value": f"{one.labels.get('process.name', '?')} (pid {one.labels.get('process.pid', '?')})"
                  f" uses {cpu:.2g} processors", "baseline": None, "limit": None, "unit": None, "window": window,
                  "source": "process metrics", "meaning": "Process outside the run"} for cpu, one in takers[:3] if cpu >= 0.05]
+    found = suspects.find(cause.entity, scope) if f"{{{WHO}}}" in cause.why else None
+    if found is not None:
+        return [{"fact": found.kind, "value": found.about, "baseline": None, "limit": None, "unit": None, "window": window,
+                 "source": "labels of the records", "meaning": "Who it is"}]
     change = change_near(scope) if cause.onset else None
     if change is None:
         return []
@@ -173,15 +185,9 @@ def _named_evidence(cause: Cause, scope: Scope, window: list[str]) -> list[dict[
 
 
 def _entity(cause: Cause, scope: Scope) -> dict[str, str]:
-    if cause.entity == "rank":
-        place = slowest(scope)
-        if place is not None:
-            return {"kind": "rank", "id": str(scope.view.ranks[place].rank)}
-    disk = busiest(scope) if cause.entity == "disk" else None
-    if disk is not None:
-        return {"kind": "disk", "id": disk.id}
-    if cause.entity == "host" and scope.view.hosts:
-        return {"kind": "host", "id": scope.view.hosts[0]}
+    found = suspects.find(cause.entity, scope)
+    if found is not None:
+        return {"kind": found.kind, "id": found.id}
     if cause.entity == "process" and "data_wait" in cause.explains:
         return {"kind": "process", "id": "dataloader"}
     return {"kind": cause.entity, "id": scope.view.run_id if cause.entity == "run" else cause.entity}

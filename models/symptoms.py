@@ -6,7 +6,7 @@ import numpy as np
 
 from models import accounting
 from models.facts import FACTS
-from models.facts.ranks import slowest
+from models.facts.ranks import ROTATING_SHARE, SAME_RANK_RATIO, STRAGGLER_RATIO, slowest
 from models.facts.registry import Scope
 from models.scores.change import Change, onset
 from models.scores.creep import NO_NOISE, creep
@@ -16,14 +16,8 @@ from models.view import COMPUTE, PARTS, Booleans, Floats, RunView
 #: communication is higher than their 10 % because healthy data-parallel runs reach that.
 CHRONIC_SHARE = {"data_wait": 0.10, "h2d": 0.10, "checkpoint": 0.05, "evaluation": 0.05, "compile": 0.05, "gc": 0.05, "gap": 0.15,
                  "communication": 0.25}
-#: A rank is a straggler when it takes this many times the median of the others (TraceML: 10 % warns, 20 % is critical) …
-STRAGGLER_RATIO = 1.10
-#: … is the last to arrive in this share of the steps …
-SAME_RANK_RATIO = 0.7
-#: … and waiting for it costs this share of the wall time.
+#: Waiting for a straggler costs at least this share of the wall time.
 SKEW_SHARE = 0.08
-#: Skew that no single rank accounts for needs more, since the ranks of a healthy run take turns too.
-ROTATING_SHARE = 0.12
 #: A change must cost this share of the wall time after it.
 CHANGE_SHARE = 0.10
 #: With fewer steps than this nothing can be said, unless a trace shows what happens inside them.
@@ -168,6 +162,9 @@ def _all_along_lost(scope: Scope) -> dict[str, float]:
     idle = _launch_idle(scope)
     if idle is not None:
         lost["other"] = idle
+    held = _held_back(scope)
+    if held is not None:
+        lost["compute" if scope.view.has_compute else "other"] = held
     return lost
 
 
@@ -194,6 +191,14 @@ def _launch_idle(scope: Scope) -> float | None:
     if kernel is None or idle is None or kernel > 25e-6 or idle < 0.15:
         return None
     return scope.seconds("other")
+
+
+def _held_back(scope: Scope) -> float | None:
+    """Seconds of computation that all GPUs together lose at lower clocks, if computation follows the clock; None when that is little."""
+    share = FACTS["gpu.held_back_ratio"].measure(scope)
+    work = float(scope.view.compute()[scope.inside].sum()) if scope.view.has_compute else scope.seconds("other")
+    lost = 0.0 if share is None else share * work
+    return lost if lost > 0 and lost >= CHANGE_SHARE * scope.wall_s else None
 
 
 def _warm_up(view: RunView, settled: Booleans) -> Symptom | None:

@@ -1,6 +1,7 @@
 """What the analysis knows of one run: its features laid out as series over windows."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.placing import Placed, place
 from pinchpoint.clock import NS
 from pinchpoint.fields import PHASES
 
@@ -65,7 +67,7 @@ class SlowStep:
     phase: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class RunView:
     """One run over `windows` windows of equal length, without holes."""
 
@@ -92,6 +94,11 @@ class RunView:
         """Seconds of wall time of the steps that began in each window, and of the gaps before them."""
         return self.run["wall_s"]
 
+    @functools.cached_property
+    def placed(self) -> list[Placed]:
+        """The GPUs of the ranks."""
+        return place(self)
+
     @property
     def hosts(self) -> list[str]:
         """Hosts of the ranks, or else of whatever was measured."""
@@ -102,6 +109,11 @@ class RunView:
     def phase(self, name: str) -> Floats:
         """Seconds of a phase on the critical path, shape (windows,)."""
         return self.run[f"phase.{name}_s"]
+
+    @property
+    def has_compute(self) -> bool:
+        """Whether the model's own work was measured as a phase; else it is part of `other`."""
+        return bool(self.compute().any())
 
     def compute(self) -> Floats:
         """Seconds of the model's own work on the critical path, shape (windows,)."""
@@ -128,7 +140,7 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
     first, last = (int(of_run.min()), int(of_run.max())) if len(of_run) else (0, -ns)
     starts = np.arange(first, last + ns, ns, dtype=np.int64)
     inside = (times >= first) & (times <= last)
-    place = (times - first) // ns
+    window_of = (times - first) // ns
     table = features.select(["entity.kind", "entity.id", "host.name", "rank", "run.workload", "features", "slow_steps", "labels"])
     series: dict[tuple[str, str, str], dict[str, Floats]] = {}
     about: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -137,10 +149,12 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
     for row, record in enumerate(table.to_pylist()):
         if not inside[row]:
             continue
-        window = int(place[row])
+        window = int(window_of[row])
         key = (record["entity.kind"], record["entity.id"], record["host.name"] or "")
         workload = workload or record["run.workload"]
-        about[key] = {**record, "labels": {**about.get(key, {}).get("labels", {}), **dict(record["labels"] or ())}}
+        known = about.get(key, {"rank": None, "labels": {}})
+        about[key] = {"rank": known["rank"] if record["rank"] is None else record["rank"],
+                      "labels": {**known["labels"], **dict(record["labels"] or ())}}
         columns = series.setdefault(key, {})
         for name, value in record["features"] or ():
             if name not in columns:

@@ -110,13 +110,15 @@ def sorted_batches(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
 
 
 def _events(batches: list[pa.RecordBatch]) -> list[Event]:
-    found: dict[tuple[int, str, str, str | None, int | None], Event] = {}
+    found: dict[tuple[Any, ...], Event] = {}
     for batch in batches:
         times = batch.column("@timestamp").cast(pa.int64()).to_pylist()
         columns = [batch.column(name).to_pylist() for name in ("event.action", "event.reason", "labels", "host.name", "rank")]
         for time_ns, action, reason, labels, host, rank in zip(times, *columns, strict=True):
             if action and len(found) < MOST_EVENTS:
-                found[time_ns, action, reason or "", host, rank] = Event(time_ns, action, reason, dict(labels or ()), host, rank)
+                details = dict(labels or ())
+                found[time_ns, action, reason or "", host, rank, details.get("gpu.uuid")] = Event(time_ns, action, reason, details, host,
+                                                                                                  rank)
     return list(found.values())
 
 

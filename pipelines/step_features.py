@@ -12,7 +12,7 @@ from pipelines import groups
 from pipelines.groups import Booleans, Floats, Integers
 from pipelines.maps import feature_map
 
-COLUMNS = ("@timestamp", "run.id", "run.workload", "rank", "world_size", "host.name", "process.pid", "step", "duration_s",
+COLUMNS = ("@timestamp", "run.id", "run.workload", "rank", "world_size", "host.name", "gpu.uuid", "process.pid", "step", "duration_s",
            *(f"phase.{name}_s" for name in fields.PHASES), "cpu_s", "data_wait_cpu_s", "samples", "tokens", "batch_bytes")
 
 #: How many of the longest steps of a window are kept one by one: enough to see a period, little enough for 10,000 GPUs.
@@ -41,6 +41,8 @@ class _Steps:
     host: Integers
     hosts: list[str]
     pid: Integers
+    gpu: Integers
+    gpus: list[str]
     columns: dict[str, Floats]
 
 
@@ -81,6 +83,7 @@ def _columns(table: pa.Table) -> _Steps:
     order = np.lexsort((start, rank, run))
     workload, workloads = groups.codes(table, "run.workload")
     host, hosts = groups.codes(table, "host.name")
+    gpu, gpus = groups.codes(table, "gpu.uuid")
     step = groups.integers(table, "step", -1)[order]
     run, rank, start, duration = run[order], rank[order], start[order], duration[order]
     if (step < 0).any():
@@ -94,7 +97,7 @@ def _columns(table: pa.Table) -> _Steps:
     for code, name in zip(*groups.group(run, workload[order])[1], strict=True):
         of_run[code] = of_run[code] or workloads[name]
     return _Steps(run, runs, of_run, rank, start, step, duration, phases, host[order], hosts,
-                  groups.integers(table, "process.pid", -1)[order],
+                  groups.integers(table, "process.pid", -1)[order], gpu[order], gpus,
                   {name: groups.numbers(table, name)[order]
                    for name in ("cpu_s", "data_wait_cpu_s", "samples", "tokens", "batch_bytes", "world_size")})
 
@@ -174,7 +177,7 @@ def _run_columns(steps: _Steps, own: Floats, window_s: float, start: int, end: i
         worst, most = np.where(value - usual > most, place, worst), np.maximum(value - usual, most)
     return {"_critical": critical, "_skew": skew, "run": [steps.runs[code] for code in run_w],
             "workload": [steps.workloads[code] for code in run_w], "kind": "run", "id": [steps.runs[code] for code in run_w],
-            "host": None, "rank": None, "pid": None, "start": start_w * round(window_s * NS), "window_s": window_s, "features": features,
+            "host": None, "rank": None, "labels": None, "start": start_w * round(window_s * NS), "window_s": window_s, "features": features,
             "slow": _slow_steps(steps.step[critical], wall, worst, rows_w, size)}
 
 
@@ -259,7 +262,13 @@ def _rank_columns(steps: _Steps, own: Floats, window: Integers, window_s: float,
     last[rows] = np.arange(len(rows))
     return {"run": [steps.runs[code] for code in run], "workload": [steps.workloads[code] for code in run], "kind": "rank",
             "id": [str(number) for number in rank], "host": [steps.hosts[code] for code in steps.host[last]], "rank": rank,
-            "pid": steps.pid[last], "start": start * round(window_s * NS), "window_s": window_s, "features": features, "slow": None}
+            "labels": [_rank_labels(int(steps.pid[row]), steps.gpus[steps.gpu[row]]) for row in last],
+            "start": start * round(window_s * NS), "window_s": window_s, "features": features, "slow": None}
+
+
+def _rank_labels(pid: int, gpu: str) -> list[tuple[str, str]] | None:
+    """What tells a rank's process and GPU; None when neither is known."""
+    return [*([("process.pid", str(pid))] if pid >= 0 else []), *([("gpu.uuid", gpu)] if gpu else [])] or None
 
 
 def _batch(parts: list[dict[str, Any]]) -> pa.RecordBatch:
@@ -277,7 +286,6 @@ def _batch(parts: list[dict[str, Any]]) -> pa.RecordBatch:
             "rank": part["rank"] if part["rank"] is not None else pa.nulls(size, pa.int64()),
             "features": feature_map(part["features"], size),
             "slow_steps": part["slow"] if part["slow"] is not None else [None] * size,
-            "labels": [None] * size if part["pid"] is None else [[("process.pid", str(pid))] if pid >= 0 else None
-                                                                 for pid in part["pid"]],
+            "labels": part["labels"] if part["labels"] is not None else [None] * size,
         }))
     return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

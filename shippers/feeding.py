@@ -143,11 +143,12 @@ class Feeds:
         from shippers.sources.cgroup import CgroupSource
         from shippers.sources.filesystem import FilesystemSource
         from shippers.sources.host import HostSource
+        from shippers.sources.infiniband import InfinibandSource
         from shippers.sources.network import NetworkSource
         from shippers.sources.nfs import NfsSource
 
-        sources: list[Any] = [HostSource(self._host), NetworkSource(self._host), FilesystemSource(self._host), NfsSource(self._host),
-                              CgroupSource(self._host, os.getpid())]
+        sources: list[Any] = [HostSource(self._host), NetworkSource(self._host), InfinibandSource(self._host),
+                              FilesystemSource(self._host), NfsSource(self._host), CgroupSource(self._host, os.getpid())]
         self._closers += [source.close for source in sources if hasattr(source, "close")]
         return self._reader(lambda: [reading for source in sources for reading in source.read()])
 

@@ -22,6 +22,8 @@ _SHORT = {"computation": ("forward", "backward", "optimizer", "compute")}
 _KEYS = {"id", "name", "category", "explains", "summary", "why", "fix", "source", "umbrella", "entity", "required", "supporting",
          "excluding", "onset"}
 _CLAUSE_KEYS = {"fact", "above", "below", "because", "any"}
+#: In a why-sentence: the thing at fault, as people know it.
+WHO = "who"
 _PLACE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -51,7 +53,7 @@ class Cause:
     explains: frozenset[str]
     summary: str
     why: str
-    """A sentence with `{fact}` in it, filled in with what was measured."""
+    """A sentence with `{fact}` in it, filled in with what was measured, and `{who}` for the thing at fault."""
     fix: tuple[str, ...]
     source: str
     """Where the limits come from."""
@@ -63,7 +65,7 @@ class Cause:
     onset: bool
     """Only for what began at a known onset."""
     entity: str
-    """Kind of thing at fault: run, process, host, disk, rank, cgroup …"""
+    """Thing at fault: run, process, host, disk, rank, cgroup, gpu …; `models/suspects.py` finds which one."""
 
 
 def load(extra: Iterable[Path] = ()) -> dict[str, Cause]:
@@ -119,7 +121,8 @@ def _cause(entry: dict[str, Any], where: str) -> Cause:
         if part not in EXPLAINABLE:
             raise CauseFileError(f"{where}.explains: {part!r}{_nearest(part, (*EXPLAINABLE, *_SHORT))}")
     for name in _PLACE.findall(entry["why"]):
-        _fact_name(name.partition(":")[0], f"{where}.why")
+        if name != WHO:
+            _fact_name(name.partition(":")[0], f"{where}.why")
     clauses = {key: tuple(_clause(one, f"{where}.{key}[{number}]") for number, one in enumerate(entry.get(key, [])))
                for key in ("required", "supporting", "excluding")}
     if not clauses["required"]:

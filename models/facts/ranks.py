@@ -3,19 +3,26 @@
 import numpy as np
 
 from models.facts.registry import Scope, fact, ratio
-from models.view import Floats
+from models.view import Booleans, Floats
 
 RANKS = "steps of at least two ranks"
 WORK = "tokens or samples of each step (run.step(tokens=…))"
 
+#: A rank is a straggler when it takes this many times the median of the others (TraceML: 10 % warns, 20 % is critical).
+STRAGGLER_RATIO = 1.10
+#: A straggler is the last to arrive in this share of the steps.
+SAME_RANK_RATIO = 0.7
+#: Skew that no single rank accounts for needs this share of the wall time, since the ranks of a healthy run take turns too.
+ROTATING_SHARE = 0.12
+
 
 def slowest(scope: Scope) -> int | None:
     """Place (in the view's ranks) of the rank with the most time of its own; None with fewer than two ranks."""
-    own = _own(scope)
+    own = own_times(scope)
     return int(np.nanargmax(own)) if len(own) > 1 and (~np.isnan(own)).sum() > 1 else None
 
 
-def _own(scope: Scope) -> Floats:
+def own_times(scope: Scope) -> Floats:
     """Mean seconds of its own of a step of each rank."""
     steps = scope.rank_total("steps")
     return np.asarray(np.divide(scope.rank_total("own_s"), steps, out=np.full(len(steps), np.nan), where=steps > 0))
@@ -23,13 +30,25 @@ def _own(scope: Scope) -> Floats:
 
 def rank_ratios(scope: Scope) -> Floats:
     """Own step time of each rank over the median of the others."""
-    own = _own(scope)
-    result = np.full(len(own), np.nan)
-    for place in range(len(own)):
-        others = np.delete(own, place)
-        others = others[~np.isnan(others)]
-        if len(others) and np.median(others) > 0:
-            result[place] = own[place] / np.median(others)
+    return scope.once("rank_ratios", lambda: ratios_to_others(own_times(scope)))
+
+
+def ratios_to_others(values: Floats) -> Floats:
+    """Each value over the median of the others; NaN where there is no other, or none above 0.
+
+    >>> ratios_to_others(np.array([3.0, 1.0, 2.0, np.nan]))
+    array([2. , 0.4, 1. , nan])
+    """
+    result = np.full(len(values), np.nan)
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) < 2:
+        return result
+    order = known[np.argsort(values[known], kind="stable")]
+    ranked, place = values[order], np.arange(len(order))
+    # the middle of the others stands one place further on for values below it
+    low, high = (len(order) - 2) // 2, (len(order) - 1) // 2
+    middle = (ranked[low + (place <= low)] + ranked[high + (place <= high)]) / 2
+    result[order] = np.divide(ranked, middle, out=np.full(len(order), np.nan), where=middle > 0)
     return result
 
 
@@ -76,9 +95,33 @@ def compute_of_slowest(scope: Scope) -> float | None:
         return None
     steps = scope.rank_total("steps")
     compute = scope.rank_total("compute_s") / np.where(steps > 0, steps, np.nan)
-    own = _own(scope)
+    own = own_times(scope)
     extra = own[place] - np.nanmedian(np.delete(own, place))
     return _known((compute[place] - np.nanmedian(np.delete(compute, place))) / extra) if extra > 0 else None
+
+
+@fact("straggler.drift_ratio", "ratio", RANKS)
+def drift(scope: Scope) -> float | None:
+    """How many times slower the slowest rank became than it was, beyond what the others became slower."""
+    place = slowest(scope)
+    if place is None:
+        return None
+    then, now = (scope.before, scope.inside) if scope.before is not None else _begin_and_end(scope)
+    was, became = own_times(Scope(scope.view, then)), own_times(Scope(scope.view, now))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slower = became / was
+    rest = np.delete(slower, place)
+    rest = rest[np.isfinite(rest)]
+    return _known(slower[place] / np.median(rest)) if len(rest) else None
+
+
+def _begin_and_end(scope: Scope) -> tuple[Booleans, Booleans]:
+    """The first fifth and the last third of the windows with steps."""
+    windows = np.flatnonzero(scope.inside & (scope.view.steps > 0))
+    first, last = np.zeros(len(scope.inside), bool), np.zeros(len(scope.inside), bool)
+    first[windows[: max(len(windows) // 5, 1)]] = True
+    last[windows[-max(len(windows) // 3, 1):]] = True
+    return first, last
 
 
 @fact("compute.variation", "ratio", "steps with phases")

@@ -2,10 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from models.view import Booleans, Entity, Floats, RunView
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -16,6 +19,8 @@ class Scope:
     inside: Booleans
     before: Booleans | None = None
     """Windows of the baseline; None when the run is compared with the ideal or with its ranks."""
+    _known: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was worked out of it already: dozens of causes ask for the same few sums over all ranks."""
 
     def seconds(self, phase: str) -> float:
         """Seconds of a phase on the critical path."""
@@ -39,15 +44,26 @@ class Scope:
 
     def rank_total(self, feature: str) -> Floats:
         """Sum of a feature for each rank; NaN for ranks where it was never measured."""
-        sums = []
-        for rank in self.view.ranks:
-            values = rank.series.get(feature, np.full(len(self.inside), np.nan))[self.inside]
-            sums.append(np.nansum(values) if (~np.isnan(values)).any() else np.nan)
-        return np.array(sums)
+        return self.once(f"rank_total {feature}", lambda: self._rank_total(feature))
+
+    def _rank_total(self, feature: str) -> Floats:
+        if not self.view.ranks:
+            return np.zeros(0)
+        nothing = np.full(len(self.inside), np.nan)
+        values = np.stack([rank.series.get(feature, nothing) for rank in self.view.ranks])[:, self.inside]
+        return np.where((~np.isnan(values)).any(axis=1), np.nansum(values, axis=1), np.nan)
 
     def baseline(self) -> "Scope | None":
         """The windows compared with, as a scope of their own."""
-        return None if self.before is None else Scope(self.view, self.before)
+        before = self.before
+        return None if before is None else self.once("baseline", lambda: Scope(self.view, before))
+
+    def once(self, name: str, work_out: Callable[[], T]) -> T:
+        """Work something out at the first time it is asked for."""
+        if name not in self._known:
+            self._known[name] = work_out()
+        found: T = self._known[name]
+        return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

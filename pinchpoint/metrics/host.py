@@ -62,7 +62,7 @@ HOST = (
            "cat /sys/class/infiniband/DEVICE/ports/PORT/counters/symbol_error"),
     Metric("rdma.transmit_wait", "rdma", "counter", "ticks", "ticks in which the port had data and no credit to send it",
            "cat /sys/class/infiniband/DEVICE/ports/PORT/counters/port_xmit_wait"),
-    Metric("rdma.congestion_packets", "rdma", "counter", "packets", "congestion notifications of RoCE received",
+    Metric("rdma.congestion_packets", "rdma", "counter", "packets", "congestion notifications of RoCE sent, since what arrived was marked",
            "cat /sys/class/infiniband/DEVICE/ports/PORT/hw_counters/np_cnp_sent"),
     Metric("filesystem.total_bytes", "filesystem", "gauge", "bytes", "size", "df -B1 PATH"),
     Metric("filesystem.available_bytes", "filesystem", "gauge", "bytes", "free for programs that are not root's", "df -B1 PATH"),

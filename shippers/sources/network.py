@@ -66,4 +66,6 @@ class NetworkSource:
             self._speeds[name] = megabits * _MEGABIT_BYTES if megabits is not None and 0 < megabits < 1 << 31 else None
         if (speed := self._speeds[name]) is not None:
             metrics["nic.speed_bytes_per_s"] = speed
+        if (downs := number_after(read_once(self._cards / os.fsdecode(name) / "carrier_down_count"), b"")) is not None:
+            metrics["nic.link_downs"] = downs
         return metrics
