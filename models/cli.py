@@ -76,8 +76,10 @@ def incidents(config: Config, store: str, output_format: str, category: str | No
 @store_option
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="How to print the answer.")
+@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write a page to look at and to send instead; it needs no network.")
 @click.argument("incident_id", metavar="ID")
-def explain(config: Config, store: str, output_format: str, incident_id: str) -> None:
+def explain(config: Config, store: str, output_format: str, page: Path | None, incident_id: str) -> None:
     """Show one incident: verdict, why, what to do, evidence.
 
     ID may be shortened as long as it stays unique.
@@ -85,8 +87,17 @@ def explain(config: Config, store: str, output_format: str, incident_id: str) ->
     \b
     Example:
       pinchpoint explain 3f2a
+      pinchpoint explain 3f2a --html slow.html
     """
-    one = open_store(store).incident(incident_id)
+    where = open_store(store)
+    one = where.incident(incident_id)
+    if page is not None:
+        from models.report.writing import write_incident
+
+        output.check_target("--html", page)
+        write_incident(one, where, config, page)
+        click.echo(f"{page} shows incident {one['id']}.", err=True)
+        return
     if output_format == "json":
         click.echo(output.json_text(one))
         return

@@ -9,6 +9,7 @@ from models import evidence
 from models.evidence import Series
 from models.facts.ranks import STRAGGLER_RATIO, own_times, rank_ratios
 from models.symptoms import Symptom
+from models.view import RunView
 
 #: Findings of ranks of one incident, at most; the farthest out of line.
 MOST_RANKS = 64
@@ -23,14 +24,15 @@ class Finding:
     entity_kind: str
     entity_id: str
     host: str | None
-    symptom: str
-    observed: float
-    baseline: float
+    symptom: str | None
+    observed: float | None
+    baseline: float | None
     score: float | None
     """Observed over baseline; None without a baseline above 0."""
     lost_seconds: float | None
-    compared_with: str
+    compared_with: str | None
     model: str
+    labels: dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,23 +43,32 @@ class Kept:
     findings: tuple[Finding, ...]
 
 
+def told_of(view: RunView, verdict: str) -> Finding:
+    """What was said of a whole run, so that healthy runs and those without enough data can be counted too."""
+    steps = float(view.steps.sum())
+    return Finding("run", view.run_id, None, None, float(view.wall.sum()) / steps if steps else None, None, None, None, None, "verdict",
+                   {"verdict": verdict, "ranks": str(len(view.ranks)), "steps": str(int(steps))})
+
+
 def keep_slow(symptom: Symptom, incident: dict[str, Any]) -> Kept:
     """What is kept of an incident of step time."""
-    return Kept(tuple(evidence.of_symptom(symptom, incident)), (_of_incident(incident), *_ranks(symptom)))
+    return Kept(tuple(evidence.of_symptom(symptom, incident)),
+                (_of_incident(incident, len(symptom.scope.view.ranks)), *_ranks(symptom)))
 
 
 def keep_still(incident: dict[str, Any]) -> Kept:
     """What is kept of an incident that no step time tells of."""
-    return Kept(tuple(evidence.of_standstill(incident)), (_of_incident(incident),))
+    return Kept(tuple(evidence.of_standstill(incident)), (_of_incident(incident, 0),))
 
 
-def _of_incident(incident: dict[str, Any]) -> Finding:
+def _of_incident(incident: dict[str, Any], ranks: int) -> Finding:
     about = incident["symptom"]
     kind, _, name = about["entity"].partition(":")
     observed, baseline = about["observed"], about["baseline"]
     return Finding(kind, name or incident["run"], name if kind == "host" else None, about["name"], observed, baseline,
                    observed / baseline if observed is not None and baseline else None, about["lost_seconds"], about["compared_with"],
-                   _MODELS.get(about["compared_with"], "") if about["name"] == "step_time" else "reported")
+                   _MODELS.get(about["compared_with"], "") if about["name"] == "step_time" else "reported",
+                   {"ranks": str(ranks)} if ranks else {})
 
 
 def _ranks(symptom: Symptom) -> list[Finding]:
@@ -68,5 +79,6 @@ def _ranks(symptom: Symptom) -> list[Finding]:
     own, ratios = own_times(symptom.scope), np.nan_to_num(rank_ratios(symptom.scope))
     order = np.argsort(-ratios, kind="stable")[:MOST_RANKS]
     return [Finding("rank", str(view.ranks[place].rank), view.ranks[place].host, "step_time", float(own[place]),
-                    float(own[place] / ratios[place]), float(ratios[place]), None, "other ranks", _MODELS["other ranks"])
+                    float(own[place] / ratios[place]), float(ratios[place]), None, "other ranks", _MODELS["other ranks"],
+                    {"gpu.uuid": view.ranks[place].labels["gpu.uuid"]} if "gpu.uuid" in view.ranks[place].labels else {})
             for place in order if ratios[place] >= STRAGGLER_RATIO]

@@ -9,7 +9,7 @@ from models.causes.catalogue import Cause
 from models.facts.ranks import rank_ratios
 from models.facts.registry import Scope
 from models.incident import incident, summary
-from models.kept import keep_slow, keep_still
+from models.kept import keep_slow, keep_still, told_of
 from models.symptoms import FEWEST_STEPS
 from models.view import RunView
 
@@ -19,7 +19,8 @@ SCHEMA = "pinchpoint.verdict/1"
 def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) -> dict[str, Any]:
     """What is to be said of one run: verdict, summary, observed, shares, incidents, entities, anomalies.
 
-    Under `kept` lies, by the id of its incident, what is written beside the verdict: evidence and findings.
+    Under `kept` lies, by the id of its incident, what is written beside the verdict: evidence and findings;
+    under `told` when the run was last seen (UTC ns; None for never), and the finding that says what was said of it.
 
     Args:
         view: the run.
@@ -32,8 +33,9 @@ def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) 
     incidents = slow + still
     steps = float(view.steps.sum())
     shares = {name: float(f"{share:.4g}") for name, share in accounting.shares(view).items()}
+    answer = "slow" if incidents else "healthy" if symptoms.enough(view) or _listened(view) else "not_enough_data"
     return {
-        "verdict": "slow" if incidents else "healthy" if symptoms.enough(view) or _listened(view) else "not_enough_data",
+        "verdict": answer,
         "summary": _summary(view, incidents, shares),
         "observed": {"wall_s": float(f"{view.wall.sum():.6g}"), "steps": int(steps), "ranks": len(view.ranks), "run": view.run_id,
                      "step_time_s": float(f"{view.wall.sum() / steps:.4g}") if steps else None},
@@ -45,6 +47,7 @@ def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) 
                       for one in slow if one["symptom"]["compared_with"] == "own past"],
         "kept": {one["id"]: keep_slow(symptom, one) for symptom, one in zip(found, slow, strict=True)}
                 | {one["id"]: keep_still(one) for one in still},
+        "told": (int(view.starts[-1]) if len(view.starts) else None, told_of(view, answer)),
     }
 
 
@@ -60,7 +63,8 @@ def whole(answers: list[dict[str, Any]], inputs: list[dict[str, Any]]) -> dict[s
     first = max(answers, key=lambda one: (bool(one["incidents"]), sum(part["symptom"]["lost_seconds"] for part in one["incidents"]),
                                           one["verdict"] == "healthy", one["observed"]["wall_s"]))
     incidents = sorted((part for one in answers for part in one["incidents"]), key=lambda part: -part["symptom"]["lost_seconds"])
-    return {"schema": SCHEMA, "inputs": inputs, **{key: value for key, value in first.items() if key != "kept"}, "incidents": incidents,
+    said = {key: value for key, value in first.items() if key not in ("kept", "told")}
+    return {"schema": SCHEMA, "inputs": inputs, **said, "incidents": incidents,
             "anomalies": [part for one in answers for part in one["anomalies"]]}
 
 

@@ -4,11 +4,13 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from pinchpoint.clock import parse_span
+from pinchpoint.errors import UsageError
 from pinchpoint.human import UNPRINTABLE, escape, printable, seconds, share, size, three_digits
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-__all__ = ["FORMATS", "HELP", "Column", "Span", "config_option", "csv_text", "emit", "format_option", "json_text", "printable", "seconds",
+__all__ = ["FORMATS", "HELP", "Column", "Span", "check_target", "config_option", "csv_text", "emit", "format_option", "json_text", "printable", "seconds",
            "share", "size", "store_option", "table", "terminal_width", "three_digits"]
 
 FORMATS = ("table", "json", "csv")
@@ -82,8 +84,6 @@ def store_option(command: Command) -> Command:
 
 
 def _load_config(ctx: click.Context, parameter: click.Parameter, value: str | None) -> "Config":
-    from pathlib import Path
-
     from pinchpoint import config
 
     if value is None:
@@ -101,6 +101,16 @@ def _store_url(ctx: click.Context, parameter: click.Parameter, value: str | None
 
     settings = ctx.params.get("config") or config.load()
     return settings.store or config.default_url()
+
+
+def check_target(option: str, path: Path) -> None:
+    """Refuse a file that cannot be written before the work begins.
+
+    Raises: UsageError naming the option.
+    """
+    folder = path.absolute().parent
+    if path.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"{option} {path}: cannot write to {path if path.is_dir() else folder}")
 
 
 def emit(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], output_format: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 
 import pinchpoint
-from models.kept import Kept
+from models.kept import Finding, Kept
 from pinchpoint import records
 from pinchpoint.clock import NS, parse_time
 
@@ -29,19 +29,30 @@ def evidence_batch(incident: dict[str, Any], kept: Kept) -> pa.RecordBatch:
 
 def finding_batch(incident: dict[str, Any], kept: Kept) -> pa.RecordBatch:
     """One record for each thing out of line."""
-    found = kept.findings
+    start = parse_time(incident["start"])
+    return _findings(kept.findings, start, (parse_time(incident["end"]) - start) / NS, incident["run"], incident["workload"],
+                     incident["id"])
+
+
+def told_batch(told: tuple[int, Finding], workload: str | None) -> pa.RecordBatch:
+    """One record for what was said of a run."""
+    return _findings((told[1],), told[0], None, told[1].entity_id, workload, None)
+
+
+def _findings(found: tuple[Finding, ...], time_ns: int, window_s: float | None, run: str, workload: str | None,
+              incident_id: str | None) -> pa.RecordBatch:
     size = len(found)
-    start, end = parse_time(incident["start"]), parse_time(incident["end"])
-    return records.batch("finding", _of_incident(incident, size) | {
-        "@timestamp": [start] * size,
-        "event.id": [records.content_id(incident["id"], one.entity_kind, one.entity_id) for one in found],
-        "window_s": [(end - start) / NS] * size, "entity.kind": [one.entity_kind for one in found],
+    belongs = {} if incident_id is None else {"incident.id": incident_id}
+    return records.batch("finding", {
+        "@timestamp": [time_ns] * size, "run.id": [run] * size, "run.workload": [workload] * size,
+        "event.id": [records.content_id(incident_id or run, one.entity_kind, one.entity_id) for one in found],
+        "window_s": [window_s] * size, "entity.kind": [one.entity_kind for one in found],
         "entity.id": [one.entity_id for one in found], "host.name": [one.host for one in found],
         "symptom.name": [one.symptom for one in found], "symptom.observed": [one.observed for one in found],
         "symptom.baseline": [one.baseline for one in found], "score": [one.score for one in found],
         "lost_seconds": [one.lost_seconds for one in found], "compared_with": [one.compared_with for one in found],
         "model.name": [one.model for one in found], "model.version": [pinchpoint.__version__] * size,
-        "labels": [[("incident.id", incident["id"])]] * size})
+        "labels": [list((belongs | one.labels).items()) for one in found]})
 
 
 def _of_incident(incident: dict[str, Any], size: int) -> dict[str, Any]:

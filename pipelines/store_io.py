@@ -112,7 +112,10 @@ def save_answer(answer: dict[str, Any], store_url: str, folder: str | None) -> N
     answer = dict(answer)  # Beam forbids changing what came in
     run = answer["observed"]["run"]
     old = store.query_incidents(IncidentFilter(run=run, limit=10_000)) if answer["incidents"] else []
-    kept = answer.pop("kept")
+    kept, (seen, told) = answer.pop("kept"), answer.pop("told")
+    if seen is not None and run:
+        workload = answer["incidents"][0]["workload"] if answer["incidents"] else None
+        store.append("finding", kept_records.told_batch((seen, told), workload), f"told-{records.content_id(run)}")
     settled = settle([{**one, "kept": kept[one["id"]]} for one in answer["incidents"]], old)
     for incident in settled:
         save_kept(store, incident, incident.pop("kept"))

@@ -32,9 +32,11 @@ _GATE = 3
               help="How to print the answer.")
 @click.option("--rejected", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Keep what could not be read, each with the reason, in this file.")
+@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the answer as a page to look at and to send, too.")
 @click.option("--fail-on", type=click.Choice(["slow"]), help="Exit with 3 when the verdict is this, for use as a gate.")
 def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str | None, symptom: str | None, graph: Path | None,
-             output_format: str, rejected: Path | None, fail_on: str | None) -> None:
+             output_format: str, rejected: Path | None, page: Path | None, fail_on: str | None) -> None:
     """Say why the recorded workload is slow.
 
     PATH is a file, a folder or - for standard input: profiler traces of PyTorch; dumps of its NCCL flight recorder, one for each rank;
@@ -47,10 +49,14 @@ def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str
       dmesg -T | pinchpoint diagnose -
       pinchpoint diagnose nccl_trace_rank_*
     """
+    if page is not None:
+        output.check_target("--html", page)
     with tempfile.TemporaryDirectory(prefix="pinchpoint-") as folder, progress("Reading and analysing"):
         inputs = ship(paths, reader, folder, rejected)
         answer = analysis("run")(folder, None, config)
-    answer["inputs"] = inputs
+        answer["inputs"] = inputs
+        if page is not None:
+            analysis("page")(answer, folder, config, page)
     for one in inputs:
         if not one["records"]:
             click.echo(f"{output.printable(one['path'])}: {' '.join(map(output.printable, one['notes'])) or 'no records in it'}", err=True)

@@ -18,8 +18,8 @@ import click
 
 from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.config import Config, default_url
-from pinchpoint.errors import PinchpointError, UsageError
-from pinchpoint.output import HELP, config_option, store_option
+from pinchpoint.errors import PinchpointError
+from pinchpoint.output import HELP, check_target, config_option, store_option
 from shippers.watch.child import CannotStartError
 from shippers.watch.sdk_folder import sdk_folder
 from shippers.watch.session import Outcome, Session, child_environment
@@ -36,10 +36,12 @@ _SCRIPT = re.compile(r"(?:.*/)?([^/]+)\.(?:py|sh)")
 @click.option("--run", "run_id", metavar="ID", help="Name of this run; the same on every host of one run.  [default: made up]")
 @click.option("--verdict", "verdict_file", metavar="FILE",
               help="Write the verdict as JSON too; - is stdout, after the command's output.")
+@click.option("--report", "page", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the verdict as a page to look at and to send, too.")
 @click.option("--no-verdict", is_flag=True, help="Keep the records, leave the analysis to `pinchpoint analyze`.")
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
-def watch(config: Config, store: str, workload: str | None, run_id: str | None, verdict_file: str | None, no_verdict: bool,
-          command: tuple[str, ...]) -> None:
+def watch(config: Config, store: str, workload: str | None, run_id: str | None, verdict_file: str | None, page: Path | None,
+          no_verdict: bool, command: tuple[str, ...]) -> None:
     """Run a command and say at its end why it was slow.
 
     COMMAND runs as it would without this: with the same input, output, terminal and signals, and watch ends with its exit
@@ -51,8 +53,10 @@ def watch(config: Config, store: str, workload: str | None, run_id: str | None, 
     The verdict as JSON, for a program:
       pinchpoint watch --verdict verdict.json -- torchrun train.py
     """
-    if verdict_file and verdict_file != "-" and not os.access(Path(verdict_file).absolute().parent, os.W_OK):
-        raise UsageError(f"--verdict {verdict_file}: cannot write to {Path(verdict_file).absolute().parent}")
+    if verdict_file and verdict_file != "-":
+        check_target("--verdict", Path(verdict_file))
+    if page is not None:
+        check_target("--report", page)
     workload = workload or workload_of(command)
     run_id = run_id or f"{workload}-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
     spool = Spool.create(spool_parent(store), run_id)
@@ -66,7 +70,7 @@ def watch(config: Config, store: str, workload: str | None, run_id: str | None, 
         outcome = session.run()
         try:
             session.close()
-            _conclude(config, store, spool, run_id, outcome, None if no_verdict else verdict_file or "")
+            _conclude(config, store, spool, run_id, outcome, None if no_verdict else verdict_file or "", page)
         except KeyboardInterrupt:
             _say(f"the analysis was interrupted. {_how_to_see(store, run_id)}")
         except Exception as error:  # whatever fails from here on, watch must end as the command did
@@ -102,7 +106,8 @@ def _start(command: Sequence[str], spool: Spool, run_id: str, workload: str, con
     return Session(command, environment, writer, host, SYSTEM_CLOCK, config.watch.interval_s, gpus)
 
 
-def _conclude(config: Config, store_url: str, spool: Spool, run_id: str, outcome: Outcome, verdict_file: str | None) -> None:
+def _conclude(config: Config, store_url: str, spool: Spool, run_id: str, outcome: Outcome, verdict_file: str | None,
+              page: Path | None) -> None:
     """Bring the records of the run into the store, analyse it, and print the verdict.
 
     Args:
@@ -112,6 +117,7 @@ def _conclude(config: Config, store_url: str, spool: Spool, run_id: str, outcome
         run_id: the run.
         outcome: how the command ended.
         verdict_file: where the verdict goes as JSON; empty for nowhere, None to leave the analysis out.
+        page: where it goes as a page; None for nowhere.
     """
     # From here on weight does not matter: the command has ended.
     from pinchpoint.store import open_store
@@ -141,6 +147,9 @@ def _conclude(config: Config, store_url: str, spool: Spool, run_id: str, outcome
             click.echo(text, nl=False)
         else:
             Path(verdict_file).write_text(text, encoding="utf-8")
+    if page is not None:
+        analysis("page")(verdict, store_url, config, page)
+        _say(f"{page} shows the verdict.")
 
 
 def _end_like(outcome: Outcome) -> None:
