@@ -25,6 +25,7 @@ SHORT_HELPS = {
     "explain": "Show one incident: verdict, why, what to do, evidence.",
     "incidents": "List the incidents of a store.",
     "label": "Write down what you found out about an incident.",
+    "report": "Sum up what slowdowns cost in a stretch of time, and to what.",
     "restore": "Put the results of a backup back into a store.",
     "sdk": "Print the folder that brings the SDK to training code.",
     "setup": "Prepare the services that pinchpoint works with.",

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-__all__ = ["FORMATS", "HELP", "Column", "Span", "check_target", "config_option", "csv_text", "emit", "format_option", "json_text", "printable", "seconds",
-           "share", "size", "store_option", "table", "terminal_width", "three_digits"]
+__all__ = ["FORMATS", "HELP", "Column", "Span", "check_target", "config_option", "csv_text", "emit", "format_option", "json_text",
+           "printable", "seconds", "share", "size", "store_option", "table", "terminal_width", "three_digits"]
 
 FORMATS = ("table", "json", "csv")
 

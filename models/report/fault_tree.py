@@ -32,7 +32,8 @@ def _cause(cause: dict[str, Any], symptom: dict[str, Any]) -> Markup:
     evidence = [tag("li", tag("div", told(one), class_="node leaf")) for one in cause["evidence"][:_EVIDENCE]]
     below = tag("ul", tag("li", tag("span", "told by all of" if len(evidence) > 1 else "told by", class_="gate"),
                           tag("ul", evidence))) if evidence else None
-    return tag("li", tag("div", tag("strong", plain(cause["cause"])), f" {of_loss}", class_=f"node b-{known_category(cause['category'])}"), below)
+    look = f"node n-{known_category(cause['category'])}"
+    return tag("li", tag("div", tag("strong", plain(cause["cause"])), f" {of_loss}", class_=look), below)
 
 
 def told(one: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from statistics import median
 from models.causes.engine import in_unit
 from models.evidence import Series
 from models.report.html import Markup, instead, join, table, tag
-from models.report.picture import LEFT, RIGHT, WIDTH, Picture, between, step_ns, svg, time_axis
+from models.report.picture import LEFT, RIGHT, WIDTH, Picture, between, lasts, svg, time_axis
 from models.report.scale import Scale
 
 #: Times the usual step time from which on the next level counts; levels get darker (lighter on a dark page), so that they show in print.
@@ -56,11 +56,10 @@ def heat_map(picture: Picture) -> Markup | None:
 
 def _runs(one: Series, usual: float, across: Scale) -> list[tuple[float, float, int]]:
     """Neighbouring stretches of one level as one box: left, right, level."""
-    width, found = step_ns(one), list[tuple[float, float, int]]()
-    for place, (time, value) in enumerate(zip(one.times, one.values, strict=True)):
+    ends, found = lasts(one.times), list[tuple[float, float, int]]()
+    for time, value in zip(one.times, one.values, strict=True):
         level = bisect.bisect_right(LEVELS, value / usual)
-        following = one.times[place + 1] if place + 1 < len(one.times) else time + width
-        left, right = across(time), across(min(following, time + 2 * width))
+        left, right = across(time), across(ends[time])
         if found and found[-1][2] == level and abs(found[-1][1] - left) < 0.2:
             found[-1] = (found[-1][0], right, level)
         else:

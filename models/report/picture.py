@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from models.evidence import Series
@@ -55,8 +56,22 @@ def step_ns(one: Series) -> int:
     return min((after - before for before, after in itertools.pairwise(one.times) if after > before), default=NS)
 
 
+def lasts(times: Sequence[int]) -> dict[int, int]:
+    """Until when each point lasts: to the next one, unless something is missing between them; stretches differ by one window."""
+    least = min((after - before for before, after in itertools.pairwise(times) if after > before), default=NS)
+    following = [*times[1:], times[-1] + least]
+    return {time: after if after - time <= 2.1 * least else time + least for time, after in zip(times, following, strict=True)}
+
+
+def behind(picture: Picture, top: float, bottom: float) -> Markup:
+    """The stretch of the incident, to be drawn first."""
+    across = picture.across()
+    left, right = across(picture.start), across(picture.end)
+    return tag("rect", x=left, y=top, width=round(max(right - left, 1.0), 1), height=bottom - top, class_="during")
+
+
 def time_axis(picture: Picture, top: float, bottom: float) -> Markup:
-    """Ticks of time under a picture, the stretch of the incident behind it, and a mark at its onset."""
+    """Ticks of time under a picture, and a mark at the onset."""
     begin, end = picture.span()
     across = picture.across()
     marks = []
@@ -65,14 +80,13 @@ def time_axis(picture: Picture, top: float, bottom: float) -> Markup:
         anchor = "start" if x < LEFT + 20 else "end" if x > WIDTH - RIGHT - 40 else "middle"
         marks.append(join(tag("line", x1=x, x2=x, y1=bottom, y2=bottom + 4, class_="tick"),
                           tag("text", clock_text(round(begin + second * NS), end - begin), x=x, y=bottom + 17, text_anchor=anchor)))
-    left, right = across(picture.start), across(picture.end)
-    behind = tag("rect", x=left, y=top, width=round(max(right - left, 1.0), 1), height=bottom - top, class_="during")
+    left = across(picture.start)
     mark = None
     if picture.onset is not None:
         side = "end" if left > WIDTH * 0.8 else "start"
         mark = join(tag("line", x1=left, x2=left, y1=top - 12, y2=bottom, class_="onset"),
                     tag("text", "onset", x=left + (-4 if side == "end" else 4), y=top - 3, text_anchor=side, class_="onset-text"))
-    return join(behind, marks, tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, class_="axis"), mark)
+    return join(marks, tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, class_="axis"), mark)
 
 
 def svg(label: str, height: float, *parts: Any, class_: str = "chart", **attributes: Any) -> Markup:

@@ -4,7 +4,7 @@ from models.causes.engine import in_unit
 from models.evidence import Series
 from models.facts import FACTS
 from models.report.html import Markup, instead, join, table, tag
-from models.report.picture import LEFT, RIGHT, WIDTH, Picture, between, step_ns, svg, time_axis
+from models.report.picture import LEFT, RIGHT, WIDTH, Picture, behind, between, step_ns, svg, time_axis
 from models.report.scale import Scale, ticks
 from pinchpoint.clock import format_time
 
@@ -42,13 +42,13 @@ def _chart(picture: Picture, one: Series, title: str, band: tuple[Series, Series
     grid = [join(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=down(value), y2=down(value), class_="grid"),
                  tag("text", in_unit(value, one.unit) if value else "0", x=LEFT - 6, y=down(value) + 4, text_anchor="end"))
             for value in ticks(low, high, 3)]
-    behind = tag("path", d=_band(band, across, down), class_="band") if band else None
+    spread = tag("path", d=_band(band, across, down), class_="band") if band else None
     held = [join(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=down(value), y2=down(value), class_=look),
                  tag("text", f"{name} {in_unit(value, one.unit)}", x=WIDTH - RIGHT - 2, y=down(value) - 4 if down(value) > _TOP + 14
                      else down(value) + 12, text_anchor="end", class_=f"{look}-text"))
             for value, name, look in ((one.baseline, "baseline", "baseline"), (one.limit, "limit", "limit")) if value is not None]
     label = f"{title} over time, from {in_unit(one.values[0], one.unit)} to {in_unit(one.values[-1], one.unit)}"
-    drawn = svg(label, _TOP + _HEIGHT + 26, time_axis(picture, _TOP, _TOP + _HEIGHT), grid, behind,
+    drawn = svg(label, _TOP + _HEIGHT + 26, behind(picture, _TOP, _TOP + _HEIGHT), time_axis(picture, _TOP, _TOP + _HEIGHT), grid, spread,
                 tag("path", d=_line(one, across, down), class_="line"), _dots(one, across, down), held, data_chart="line",
                 data_series=f"{one.name}|{one.entity_kind}|{one.entity_id}|{one.cause_id or ''}", data_unit=one.unit, data_left=LEFT,
                 data_right=WIDTH - RIGHT, **between(picture))

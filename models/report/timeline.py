@@ -4,12 +4,12 @@ from models.causes.engine import in_unit
 from models.evidence import Series
 from models.report.html import Markup, instead, join, table, tag
 from models.report.phases import GROUPS, PATTERNS
-from models.report.picture import LEFT, RIGHT, WIDTH, Picture, step_ns, svg, time_axis
+from models.report.picture import LEFT, RIGHT, WIDTH, Picture, behind, lasts, svg, time_axis
 from models.report.scale import Scale
 
 #: Bars in a row, at most.
 _COLUMNS = 100
-_RUN_HEIGHT, _RANK_HEIGHT, _BETWEEN, _TOP = 110, 46, 12, 26
+_RUN_HEIGHT, _RANK_HEIGHT, _BETWEEN, _TOP = 110, 44, 20, 30
 
 
 def timeline(picture: Picture) -> Markup | None:
@@ -27,7 +27,7 @@ def timeline(picture: Picture) -> Markup | None:
         y += height + _BETWEEN
     bottom = y - _BETWEEN
     label = "Seconds of a step by phase over time: " + ", ".join(name for name, _ in rows)
-    drawn = svg(label, bottom + 26, _patterns(), parts, time_axis(picture, _TOP, bottom))
+    drawn = svg(label, bottom + 26, patterns(), behind(picture, _TOP, bottom), parts, time_axis(picture, _TOP, bottom))
     legend = tag("ul", [tag("li", tag("span", "", class_=f"swatch s-{look}", aria_hidden="true"), name) for name, look, _ in shown],
                  class_="legend")
     return join(legend, tag("div", drawn, class_="scroll wide", tabindex="0", role="region", aria_label="Timeline of phases"),
@@ -52,7 +52,7 @@ def _rows(picture: Picture) -> list[tuple[str, dict[str, list[tuple[int, int, fl
 
 def _columns(series: list[Series]) -> dict[str, list[tuple[int, int, float]]]:
     times = sorted({time for one in series for time in one.times})
-    width = min(step_ns(one) for one in series)
+    ends = lasts(times)
     every = -(-len(times) // _COLUMNS)
     buckets = [times[place:place + every] for place in range(0, len(times), every)]
     found = {}
@@ -63,7 +63,7 @@ def _columns(series: list[Series]) -> dict[str, list[tuple[int, int, float]]]:
                 for time, value in zip(one.times, one.values, strict=True):
                     sums[time] = sums.get(time, 0.0) + value
         if any(sums.values()):
-            found[name] = [(bucket[0], bucket[-1] + width, sum(sums.get(time, 0.0) for time in bucket) / len(bucket))
+            found[name] = [(bucket[0], ends[bucket[-1]], sum(sums.get(time, 0.0) for time in bucket) / len(bucket))
                            for bucket in buckets]
     return found
 
@@ -97,7 +97,7 @@ def _row(picture: Picture, name: str, columns: dict[str, list[tuple[int, int, fl
     return join(areas, tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=top + height, y2=top + height, class_="grid"), text, title, most, none)
 
 
-def _patterns() -> Markup:
+def patterns() -> Markup:
     """Patterns over the colours, so that the areas differ in print and for who sees no colours."""
     def pattern(name: str, size: int, *inside: Markup) -> Markup:
         return tag("pattern", *inside, id=name, width=size, height=size, patternUnits="userSpaceOnUse")
