@@ -6,13 +6,15 @@ import re
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from report_data import CATEGORIES, stored
+from report_data import CATEGORIES, put, stored, wide
 
 from models import verdict
+from models.cli import explain
 from models.report.incident_page import incident_page, verdict_page
-from models.report.page import page
+from pinchpoint.store.lake import LakeStore
 from pinchpoint.store.memory import MemoryStore
 
 STORE, INCIDENT = stored()
@@ -141,10 +143,13 @@ def test_a_healthy_run_has_a_page():
     assert "90 %" in text
 
 
-def test_a_page_is_whole():
-    """Every element that is opened is closed, and ids are there once."""
-    text = page("t", stored()[1] and "h", [("a", "A", None)], "f") and shown(INCIDENT)
-    ids = re.findall(r'\sid="([^"]+)"', text)
+def test_explain_writes_the_page(tmp_path):
+    """`explain ID --html FILE` writes it, and says where; a folder that is not there is refused before any work."""
+    lake = str(tmp_path / "lake")
+    identity = put(LakeStore(lake), wide(4))[0]["id"]
+    done = CliRunner().invoke(explain, ["--store", lake, identity[:6], "--html", str(tmp_path / "page.html")], catch_exceptions=False)
+    refused = CliRunner().invoke(explain, ["--store", lake, identity, "--html", str(tmp_path / "no" / "page.html")])
 
-    assert sorted(set(ids) - {"dots", "slashes", "bars", "checks"}) == sorted(one for one in ids if one not in
-                                                                              ("dots", "slashes", "bars", "checks"))
+    assert done.exit_code == 0
+    assert identity in (tmp_path / "page.html").read_text("utf-8")
+    assert "cannot write to" in str(refused.exception)

@@ -45,7 +45,7 @@ def report(config: Config, store: str, output_format: str, since: int, until: in
     if page is not None:
         page.write_text(period_page(found, f"The last {output.seconds((end - since) / NS)}" if end - since < 2 * 86_400 * NS else
                                     f"The last {round((end - since) / NS / 86_400)} days"), "utf-8")
-        click.echo(f"{page} shows {len(found.incidents)} incidents.", err=True)
+        click.echo(f"{page} shows what was lost; incidents: {len(found.incidents)}.", err=True)
         return
     if output_format == "json":
         click.echo(output.json_text(found.document()))
@@ -54,7 +54,7 @@ def report(config: Config, store: str, output_format: str, since: int, until: in
         output.emit(found.causes, _CAUSES, "csv")
         return
     runs = found.runs
-    click.echo(f"{output.three_digits(found.lost_gpu_hours)} GPU-hours lost in {len(found.incidents)} incidents; the fixes would give back "
+    click.echo(f"{output.three_digits(found.lost_gpu_hours)} GPU-hours lost, incidents: {len(found.incidents)}; the fixes would give back "
                f"{output.three_digits(found.saves_gpu_hours)}. Runs: {runs['slow']} slow, {runs['healthy']} healthy, "
                f"{runs['not_enough_data']} without enough data.")
     for rows, columns in ((found.causes, _CAUSES), (found.days if found.incidents else [], _days()),

@@ -24,7 +24,9 @@ def page(title: str, heading: Markup, sections: Iterable[tuple[str, str, Markup 
                tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
                tag("meta", name="color-scheme", content="light dark"), tag("meta", name="referrer", content="no-referrer"),
                tag("title", title), tag("style", Markup(style)))
-    links = tag("nav", tag("ul", [tag("li", tag("a", head_text, href=f"#{name}")) for name, head_text, _ in shown]),
+    # a second incident is found under the first, not a second time in the list
+    listed = [(name, head_text) for name, head_text, _ in shown if not name[-1].isdigit()]
+    links = tag("nav", tag("ul", [tag("li", tag("a", head_text, href=f"#{name}")) for name, head_text in listed]),
                 aria_label="On this page")
     buttons = tag("div", tag("button", "Dark or light", type="button", id="theme", hidden=True),
                   tag("button", "Print", type="button", id="print", hidden=True), class_="buttons")

@@ -16,9 +16,10 @@ _MOST = 20
 def period_page(period: Period, title: str) -> str:
     """The page of what slowdowns cost; `title` says of which time."""
     hours = f"{human.three_digits(period.lost_gpu_hours)} GPU-hours"
+    count = len(period.incidents)
     top = period.causes[0] if period.causes else None
-    said = f"{title}: {hours} lost in {len(period.incidents)} incidents" + (
-        f", most of them to {plain(top['cause'])}." if top else ".") if period.incidents else f"{title}: no slowdown was found."
+    said = f"{title}: {hours} lost in {count} incident{'s' if count != 1 else ''}" + (
+        f", most to {plain(top['cause'])}." if top else ".") if period.incidents else f"{title}: no slowdown was found."
     runs = period.runs
     tiles = [("lost", hours, "one GPU a rank"),
              ("the fixes give back", f"up to {human.three_digits(period.saves_gpu_hours)} GPU-hours", ""),

@@ -63,8 +63,10 @@ def lasts(times: Sequence[int]) -> dict[int, int]:
     return {time: after if after - time <= 2.1 * least else time + least for time, after in zip(times, following, strict=True)}
 
 
-def behind(picture: Picture, top: float, bottom: float) -> Markup:
-    """The stretch of the incident, to be drawn first."""
+def behind(picture: Picture, top: float, bottom: float) -> Markup | None:
+    """The stretch of the incident, to be drawn first; None where it is slow all along."""
+    if picture.onset is None:
+        return None
     across = picture.across()
     left, right = across(picture.start), across(picture.end)
     return tag("rect", x=left, y=top, width=round(max(right - left, 1.0), 1), height=bottom - top, class_="during")

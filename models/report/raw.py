@@ -49,6 +49,6 @@ def _number(value: float | None) -> str:
 def _cell(text: str) -> str:
     """A cell that neither breaks the line nor is a formula for a spreadsheet."""
     text = " ".join(text.split())
-    if text[:1] in "=+-@" and not text[1:2].isdigit():
+    if text.startswith(("=", "+", "-", "@")) and not text[1:2].isdigit():
         text = "'" + text
     return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"') else text
