@@ -66,7 +66,8 @@ def test_what_lies_outside_does_not_count():
 def test_lake_and_memory_say_the_same(tmp_path):
     """The sums do not depend on the store."""
     stores = MemoryStore(), LakeStore(str(tmp_path))
-    incident = [put(store, wide(8)) for store in stores][0][0]
+    incidents = [put(store, wide(8))[0] for store in stores]
+    incident = incidents[0]
     documents = [gather(store, *around(incident)).document() for store in stores]
 
     assert documents[0] == documents[1]
