@@ -422,3 +422,19 @@ def test_many_may_ask_for_the_sdk_folder_at_once(tmp_path: Path) -> None:
     assert len(folders) == 1
     assert all(process.returncode == 0 for process in processes)
     assert [path.name for path in tmp_path.iterdir()] == [Path(folders.pop().decode().strip()).name]
+
+
+def test_a_page_is_written_beside_the_verdict(tmp_path: Path) -> None:
+    """`--report FILE` leaves a page with the same verdict; one that cannot be written is refused before the command runs."""
+    page = tmp_path / "page.html"
+    lines = "for step in range(1, 30): print(f'step {step} loss 1.0 0.05 s/it', flush=True); time.sleep(0.05)"
+    given = [*WATCH, "--store", str(tmp_path / "lake"), "--report"]
+    done = subprocess.run([*given, str(page), "--", sys.executable, "-c", f"import time\n{lines}"], stdin=subprocess.DEVNULL,
+                          capture_output=True, timeout=90, check=False)
+    refused = subprocess.run([*given, str(tmp_path / "no" / "page.html"), "--", "true"], stdin=subprocess.DEVNULL, capture_output=True,
+                             timeout=60, check=False)
+
+    assert done.returncode == 0
+    assert f"{page} shows the verdict" in done.stderr.decode()
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    assert "UsageError" in refused.stderr.decode() and "--report" in refused.stderr.decode()
