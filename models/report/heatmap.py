@@ -34,9 +34,12 @@ def heat_map(picture: Picture) -> Markup | None:
             paths.setdefault(level, []).append(f"M{left:g} {y}H{right:g}v{row}H{left:g}z")
     cells = [tag("path", d="".join(paths[level]), class_=f"h{level}") for level in sorted(paths)]
     worst = sorted(ranks, key=lambda one: -max(one.values))[:_LABELS]
+    first = ranks.index(worst[0])
     every = max(-(-14 // row), -(-len(ranks) // 24))
-    labels = [tag("text", one.entity_id, x=LEFT - 6, y=_TOP + number * row + row / 2 + 4, text_anchor="end")
-              for number, one in enumerate(ranks) if number % every == 0]
+    # the slowest rank always has its number; others that would touch it go without
+    labels = [tag("text", one.entity_id, x=LEFT - 6, y=_TOP + number * row + row / 2 + 4, text_anchor="end",
+                  class_="row-name" if number == first else None)
+              for number, one in enumerate(ranks) if number == first or (number % every == 0 and abs(number - first) >= every)]
     label = f"Own step time of {len(ranks)} ranks over time, as multiples of the median {in_unit(usual, 's')}"
     drawn = svg(label, bottom + 26, cells, labels, time_axis(picture, _TOP, bottom),
                 tag("text", "rank", x=LEFT - 6, y=_TOP - 6, text_anchor="end", class_="row-name"), class_="chart heat",
