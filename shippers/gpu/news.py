@@ -26,6 +26,7 @@ _SAYS: dict[str, tuple[str, str, str]] = {
     "gpu_lost": ("hardware", "fatal", "the driver has lost the GPU: it fell off the bus"),
     "gpu_returned": ("unknown", "warning", "the GPU is back"),
     "gpu_unresponsive": ("driver", "error", "the driver did not answer for the GPU in time"),
+    "events_unresponsive": ("driver", "warning", "waiting for events of the driver did not return: none are told for a while"),
     "gpu_recovered": ("unknown", "warning", "the driver answers for the GPU again"),
 }
 #: A reading that grows or changes, and what happened when it does.
