@@ -24,7 +24,7 @@ def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) 
         min_slowdown: how many times slower than before counts as slower.
     """
     slow = [incident(one, causes) for one in symptoms.find(view, min_slowdown)]
-    incidents = slow + standstill.incidents(view, causes)
+    incidents = standstill.one_story(slow, standstill.incidents(view, causes))
     steps = float(view.steps.sum())
     shares = {name: float(f"{share:.4g}") for name, share in accounting.shares(view).items()}
     return {
