@@ -231,8 +231,8 @@ def _hosts(picture: dict[str, Any], page: Page) -> list[Text]:
         return []
 
     def told(one: dict[str, Any]) -> Iterable[tuple[str, bool]]:
-        for word, name, limit in (("CPU", "cpu", 0.95), ("memory", "memory", 0.95), ("waits for CPU", "cpu_wait", 0.2),
-                                  ("for disks", "io_wait", 0.2), ("for memory", "memory_wait", 0.05)):
+        for word, name, limit in (("CPU", "cpu", 0.95), ("memory", "memory", 0.95), ("waits: CPU", "cpu_wait", 0.2),
+                                  ("disk", "io_wait", 0.2), ("memory", "memory_wait", 0.05)):
             if one[name] is not None:
                 yield f"{word} {share(min(one[name], 1.0))}", one[name] >= limit
 
@@ -240,7 +240,7 @@ def _hosts(picture: dict[str, Any], page: Page) -> list[Text]:
     for one in sorted(hosts, key=lambda each: -(each["cpu"] or 0.0))[:4]:
         line = Text(set_cell_size(printable(one["host"]), 12) + " ")
         for place, (text, bad) in enumerate(told(one)):
-            line.append(", " if place else "")
+            line.append(" · " if place else "")
             line.append(text, style="bold red" if bad else "")
         lines.append(line)
     return lines

@@ -29,10 +29,9 @@ class _Lines:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for number, line in enumerate(self._lines):
-            yield Segment("\r\n" if number else "\x1b[H")
+            # erased before it is drawn: after a line as wide as the terminal that would take its last cell
+            yield Segment("\r\n\x1b[2K" if number else "\x1b[H\x1b[2K")
             yield from line.render(console)
-            yield Segment("\x1b[K")
-        yield Segment("\x1b[J")
 
 
 class Screen:
@@ -72,7 +71,7 @@ class Screen:
 
     def show(self, lines: Sequence[Text]) -> None:
         """Draw; lines are those of `page`."""
-        self._console.print(_Lines(lines), end="")
+        self._console.print(_Lines(lines), end="", crop=False)
 
     def wait(self, seconds: float) -> bool:
         """Wait until it is time to draw again: after so many seconds, or at once when the window changed. False to end."""
