@@ -71,7 +71,7 @@ def test_a_slowdown_is_suspected_while_it_goes_on() -> None:
 
     assert picture["verdict"] == "slow"
     assert picture["incidents"][0]["causes"][0]["category"] == "data"
-    name, now, before = next(one for one in picture["phases"] if one[0] == "data_wait")
+    _, now, before = next(one for one in picture["phases"] if one[0] == "data_wait")
     assert now == pytest.approx(0.09, rel=0.01)
     assert before < 0.05
     assert [(one["rank"], one["host"]) for one in picture["ranks"]] in ([(0, "node"), (1, "node")], [(1, "node"), (0, "node")])

@@ -39,8 +39,12 @@ class LiveView:
         """Whether it draws on the whole screen, so that nobody else may write there."""
         return self.open and os.environ.get("TERM") not in (None, "dumb", "unknown")
 
-    def close(self) -> None:
-        """End it, and make sure that the terminal shows what it showed before; safe to call at any time."""
+    def close(self, status: int | None = None) -> None:
+        """End it, and make sure that the terminal shows what it showed before; safe to call at any time.
+
+        Args:
+            status: how it ended, where somebody has waited for it already.
+        """
         if not self.open:
             return
         left = self.holds_screen
@@ -48,11 +52,12 @@ class LiveView:
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
-        try:
-            status = self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
+        if status is None:
+            try:
+                status = self._process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                status = self._process.wait()
         if left and status != 0:
             with contextlib.suppress(OSError):
                 os.write(self.terminal, _LEAVE)

@@ -183,7 +183,7 @@ class Session:
             if pid == 0:
                 return
             if self._view is not None and pid == self._view.pid and not os.WIFSTOPPED(status):
-                self._close_view()
+                self._close_view(os.waitstatus_to_exitcode(status))
             if pid != self._child.pid:
                 continue
             if os.WIFSTOPPED(status):
@@ -223,10 +223,10 @@ class Session:
         if terminal.is_raw and self._keys is None:
             self._keys = KeyRelay(STDIN, screen.near, self._on_keys)
 
-    def _close_view(self) -> None:
-        """Give the screen back to the command, for good."""
+    def _close_view(self, status: int | None = None) -> None:
+        """Give the screen back to the command, for good; `status` is how the view ended, if it has."""
         if self._view is not None:
-            self._view.close()
+            self._view.close(status)
             for relay in self._relays:
                 relay.release()
 
