@@ -15,7 +15,7 @@ COPY shippers shippers
 COPY models models
 COPY pipelines pipelines
 RUN /opt/pinchpoint/bin/pip install --quiet --constraint requirements.lock '.[ship,kubernetes]' \
-    && /opt/pinchpoint/bin/pip uninstall --quiet --yes pip
+    && /opt/pinchpoint/bin/pip uninstall --quiet --yes setuptools pip
 # what is inside, as CycloneDX: docker run --rm --entrypoint cat IMAGE /opt/pinchpoint/sbom.json
 RUN /opt/sbom/bin/cyclonedx-py environment --output-format JSON --output-file /opt/pinchpoint/sbom.json /opt/pinchpoint/bin/python3
 

@@ -1,6 +1,5 @@
 """Images, compose file and manifests are what they promise: small rights, no secrets in them, and commands that exist."""
 
-import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -8,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
+from command_lines import parse
 
 from pinchpoint import config
 
@@ -168,17 +167,6 @@ def commands() -> list[list[str]]:
 def test_every_command_exists(words: list[str]) -> None:
     """What containers run is a command of ours with options of its own."""
     parse(words)
-
-
-def parse(words: list[str]) -> None:
-    """Fail unless these words are a command of `pinchpoint` with options that it has; the command is not run."""
-    entries = importlib.metadata.distribution("pinchpoint").entry_points.select(group="pinchpoint.commands")
-    command = entries[words[0]].load()
-    rest = words[1:]
-    while isinstance(command, click.Group):
-        command = command.commands[rest.pop(0)]
-    context = click.Context(command, info_name=words[0])
-    command.make_parser(context).parse_args(list(rest))
 
 
 @pytest.mark.parametrize("path", [DOCKER / "agent.toml", BASE / "agent.toml"], ids=lambda path: str(path.relative_to(DOCKER)))
