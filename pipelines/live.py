@@ -89,8 +89,10 @@ def _step_times(view: RunView, now: Booleans) -> dict[str, Any]:
         steps = view.steps[inside].sum()
         return float(view.wall[inside].sum() / steps) if steps else None
 
-    trend = np.divide(view.wall, view.steps, out=np.full(len(view.steps), np.nan), where=view.steps > 0)[-_POINTS:]
-    return {"step_time_s": mean(now), "usual_s": mean(~now), "trend": [None if np.isnan(one) else float(one) for one in trend]}
+    # a window in which no step began has none: steps may be longer than windows
+    some = view.steps > 0
+    trend = (view.wall[some] / view.steps[some])[-_POINTS:]
+    return {"step_time_s": mean(now), "usual_s": mean(~now), "trend": [float(one) for one in trend]}
 
 
 def _phases(view: RunView, now: Booleans) -> list[tuple[str, float, float | None]]:

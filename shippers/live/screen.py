@@ -119,12 +119,11 @@ def _head(picture: dict[str, Any], page: Page) -> list[Text]:
         facts.append(f"{datetime.datetime.fromtimestamp(picture['at'] // NS, datetime.UTC):%H:%M:%S} UTC")
     first.append("  " + " · ".join(facts))
     lines = [first]
-    points = picture["trend"][-max(page.width - 32, 8):]
-    known = [point for point in points if point is not None]
+    known = picture["trend"][-max(page.width - 32, 8):]
     if len(known) > 1:
         sparks, most = _SPARKS[page.ascii], max(known)
         line = Text("step time ")
-        line.append("".join(" " if point is None else sparks[min(int(point / most * len(sparks)), len(sparks) - 1)] for point in points))
+        line.append("".join(sparks[min(int(point / most * len(sparks)), len(sparks) - 1)] for point in known))
         lines.append(line.append(f" {seconds(min(known))} … {seconds(most)}", style="dim"))
     return lines
 
