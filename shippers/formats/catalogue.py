@@ -29,7 +29,8 @@ _TEXT_HEAD = 16 << 20
 
 #: In the order in which they are asked: what says what it is before what is known by its shape.
 FORMATS: dict[str, Format] = {one.name: one for one in (
-    archive.FORMAT, records.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT, torch_profiler.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT, nvidia_smi_text.FORMAT,
+    archive.FORMAT, records.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
+    torch_profiler.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT, nvidia_smi_text.FORMAT,
     nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
     training_log.FORMAT)}
 

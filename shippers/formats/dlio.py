@@ -25,12 +25,14 @@ _MOST_RANKS = 1024
 #: The steps that MLPerf Storage leaves out of the utilisation of an epoch: the first, which holds the start-up, and the last.
 _LEFT_OUT = 2
 #: Bytes a second at which one reader unpacks the first batch, while nothing computes yet. Where steps were not recorded, the start of an
-#: epoch is estimated with it; of order 100 MB/s for the NumPy and image formats of the benchmark. Own estimate: it may be off by a factor of 2.
+#: epoch is estimated with it; of order 100 MB/s for the NumPy and
+#: image formats of the benchmark. Own estimate: it may be off by a factor of 2.
 _FIRST_BATCH_BYTES_PER_S = 100e6
 #: Bytes of a sample of the benchmark's three workloads (mlcommons/storage v1.0, configs), where the run's configuration does not say.
 _SAMPLE_BYTES = {"unet3d": 146_600_628, "resnet50": 114_660, "cosmoflow": 2_828_486}
 _OUTPUT = re.compile(r"\A(\d{1,6})_output\.json(?:\.gz)?\Z")
-_YAML_NUMBER = re.compile(r"^\s*(num_files_train|num_samples_per_file|record_length|batch_size|computation_time):\s*([\d.eE+-]{1,24})\s*$", re.M)
+_YAML_NUMBER = re.compile(
+    r"^\s*(num_files_train|num_samples_per_file|record_length|batch_size|computation_time):\s*([\d.eE+-]{1,24})\s*$", re.M)
 
 
 def recognises(head: bytes) -> bool:
@@ -66,7 +68,8 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
             if spent is not None and 0 < spent[0] < 1e9:
                 spans.append((start, number, *spent))
     if not spans:
-        reading.notes.append("nothing beside it says how many steps an epoch has and how long they compute (run_info.json, .hydra/config.yaml)")
+        reading.notes.append("nothing beside it says how many steps an epoch has and how long they compute "
+                             "(run_info.json, .hydra/config.yaml)")
         return
     if not ranks:
         reading.notes.append("no steps of ranks beside it: the start of each epoch is estimated, waiting may be off by some points")

@@ -217,7 +217,8 @@ class _Table:
 
     def _endings(self, usual: Integers, first_pass: float) -> tuple[list[Ending], list[Ending]]:
         """What is no pass and no transfer between stages, by kind in the order of its usual start."""
-        before, after = [], []
+        before: list[tuple[float, Ending]] = []
+        after: list[tuple[float, Ending]] = []
         place = np.full(len(self.numbers), -1)
         place[usual] = np.arange(len(usual))
         for code, kind in enumerate(self.kinds):

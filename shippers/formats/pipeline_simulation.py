@@ -63,7 +63,8 @@ class Job:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Impact:
     """What stragglers cost. `slowdown` S = T / T_ideal; M_W and M_S the shares of T - T_ideal that go away when the slowest workers,
-    or the last stage, take ideal times."""
+    or the last stage, take ideal times.
+    """
 
     slowdown: float
     worst_workers: float

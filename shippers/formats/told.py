@@ -12,6 +12,8 @@ def told(run: str, at_ns: int, numbers: Mapping[str, float], rank: int = 0) -> B
     Args:
         run: the run they are of.
         at_ns: UTC ns at which a step of it begins.
+        numbers: by name; shares from 0 to 1 but for ratios and `init_s`.
+        rank: whose statement it is.
     """
     metrics = [(f"told.{name}", float(value)) for name, value in numbers.items()]
     return "metric", records.batch("metric", {

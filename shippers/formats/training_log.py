@@ -87,7 +87,8 @@ class _Log:
         size, first = len(steps), self.count - len(steps)
         self.rows = []
         return "step", records.batch("step", {
-            "@timestamp": np.round(np.array(starts) * NS).astype(np.int64), "event.id": [f"{self.identity}-{first + n}" for n in range(size)],
+            "@timestamp": np.round(np.array(starts) * NS).astype(np.int64),
+            "event.id": [f"{self.identity}-{first + n}" for n in range(size)],
             "run.id": [self.run] * size, "rank": [0] * size, "step": list(steps), "duration_s": duration,
             **{f"phase.{name}_s": seconds for name, seconds in phases.items() if seconds.any()}})
 
