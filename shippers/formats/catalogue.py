@@ -8,6 +8,7 @@ from shippers.formats import (
     dlio,
     flight_recorder,
     kernel_log,
+    metric_csv,
     mllog,
     nvidia_bug_report,
     nvidia_smi_csv,
@@ -32,7 +33,7 @@ FORMATS: dict[str, Format] = {one.name: one for one in (
     archive.FORMAT, records.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
     torch_profiler.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT, nvidia_smi_text.FORMAT,
     nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
-    training_log.FORMAT)}
+    training_log.FORMAT, metric_csv.FORMAT)}
 
 
 def detect(path: Path) -> Format:

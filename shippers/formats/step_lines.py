@@ -1,8 +1,7 @@
 """Lines in which trainers print the time of a step: one pure function for Megatron-LM, DeepSpeed, NeMo, nanoGPT and their kin."""
 
-import dataclasses
-import math
 import re
+from typing import NamedTuple
 
 #: A line beyond this is cut before it is looked at: no trainer prints a longer one, and patterns take their time.
 _MOST_BYTES = 4096
@@ -22,8 +21,7 @@ PHASE_OF_TIMER: dict[bytes, str] = {
 }
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StepTime:
+class StepTime(NamedTuple):
     """A line that tells how long a step took."""
 
     step: int
@@ -31,8 +29,7 @@ class StepTime:
     """Of one step, the mean since the line before."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Timers:
+class Timers(NamedTuple):
     """A line that tells how long the parts of the step before it took."""
 
     seconds: dict[str, float]
@@ -61,7 +58,7 @@ def _named(line: bytes) -> StepTime | None:
 
 def _step(step: bytes, value: bytes, unit: float) -> StepTime | None:
     seconds = float(value) * unit
-    return StepTime(int(step), seconds) if 0 < seconds < 1e6 and math.isfinite(seconds) else None
+    return StepTime(int(step), seconds) if 0 < seconds < 1e6 else None
 
 
 _MEGATRON = re.compile(rb"iteration +(\d{1,12})/.{0,400}?elapsed time per iteration \((m?s)\): " + _NUMBER)
