@@ -12,9 +12,11 @@ from pinchpoint.errors import InputError
 from shippers.formats.base import Batch, Format, Reading
 from shippers.formats.lines import MOST_LINE_BYTES, read_lines
 
-_TIME = re.compile(r"@?(?:time|date|ts|timestamp|datetime|unix_?time|epoch_?time|time_?(?:ms|us|ns)|gmt_create)(?:_\w{1,20})?", re.IGNORECASE)
+_TIME = re.compile(
+    r"@?(?:time|date|ts|timestamp|datetime|unix_?time|epoch_?time|time_?(?:ms|us|ns)|gmt_create)(?:_\w{1,20})?", re.IGNORECASE)
 _NAME = ("metric", "metric_name", "name", "__name__")
-_KINDS = (("host", ("host", "node", "instance", "server")), ("service", ("service", "pod", "container", "app")), ("gpu", ("gpu", "device")))
+_KINDS = (("host", ("host", "node", "instance", "server")), ("service", ("service", "pod", "container", "app")),
+          ("gpu", ("gpu", "device")))
 _MOST_COLUMNS = 10_000
 _BATCH_ROWS = 8192
 #: Epochs are told apart by their size: seconds until the year 5138, then milli-, micro-, nanoseconds.
