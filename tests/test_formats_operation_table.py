@@ -83,6 +83,17 @@ def test_csv_is_read_too_and_bad_rows_are_set_aside(tmp_path):
     assert (reading.reader, reading.rejected) == ("operation_table", 2)
 
 
+def test_numbers_that_cannot_be_are_set_aside(tmp_path):
+    """A stage or a rank beyond any job, or below 0, is no operation: nothing is made in its size."""
+    good = table(lambda dp, stage: 0.2, steps=1).to_pylist()
+    bad = [{**good[0], "stage": 2**50}, {**good[0], "dp_rank": -1}, {**good[0], "duration": float("nan")}, {**good[0], "mb_id": 2**60}]
+    pq.write_table(pa.Table.from_pylist(good + bad), tmp_path / "ops.parquet")
+    reading = open_input(tmp_path / "ops.parquet")
+
+    assert sum(batch.num_rows for kind, batch in reading if kind == "step") == STAGES * WORKERS
+    assert reading.rejected == 3
+
+
 def test_a_table_of_something_else_says_what_it_lacks(tmp_path):
     """Parquet without these columns is refused with their names."""
     pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")

@@ -22,6 +22,9 @@ _NEEDED = ("dp_rank", "stage", "step", "optype", "start_ts", "duration")
 _OPTIONAL = ("rank", "mb_id", "gmc", "mc")
 _MOST_OPERATIONS = 20_000_000
 _MOST_WORKERS = 16_384
+#: Workers times steps: each has a record, and some numbers in memory.
+_MOST_RECORDS = 10_000_000
+_MOST_KINDS = 200
 _PARQUET = b"PAR1"
 _RUN = "pipeline"
 _COMPUTES = ("optimizer", "gc")
@@ -69,15 +72,17 @@ def _columns(path: Path, reading: Reading) -> tuple[dict[str, Floats], list[str]
     with path.open("rb") as file:
         parquet = file.read(4) == _PARQUET
     found = _parquet(path) if parquet else _csv(path, reading)
-    names, codes = np.unique(np.array(found.pop("optype"), dtype=str), return_inverse=True)
+    kinds = pa.array(found.pop("optype"), pa.string()).fill_null("").dictionary_encode()
+    names = [str(name)[:80] for name in kinds.dictionary.to_pylist()[:_MOST_KINDS]]
     columns = {name: np.asarray(values, float) for name, values in found.items()}
-    columns["optype"] = codes.astype(float)
+    columns["optype"] = kinds.indices.to_numpy().astype(float)
     good = np.isfinite(columns["start_ts"]) & np.isfinite(columns["duration"]) & (columns["duration"] >= 0)
-    for name in ("dp_rank", "stage", "step"):
-        good &= np.isfinite(columns[name]) & (np.abs(columns[name]) < 2**53)
+    good &= columns["optype"] < _MOST_KINDS
+    for name, most in (("dp_rank", _MOST_WORKERS), ("stage", _MOST_WORKERS), ("step", 2**53)):
+        good &= np.isfinite(columns[name]) & (columns[name] >= 0) & (columns[name] < most)
     for _ in range(int((~good).sum())):
-        reading.reject(b"", "an operation without a number where one is needed")
-    return {name: values[good] for name, values in columns.items()}, names.tolist()
+        reading.reject(b"", "an operation without a number where one is needed, or with one that cannot be")
+    return {name: values[good] for name, values in columns.items()}, names
 
 
 def _parquet(path: Path) -> dict[str, list[object] | Floats]:
@@ -89,7 +94,7 @@ def _parquet(path: Path) -> dict[str, list[object] | Floats]:
             raise InputError(f"{path}: more than {_MOST_OPERATIONS} operations; take fewer steps")
         table = file.read(columns=[name for name in (*_NEEDED, *_OPTIONAL) if name in there])
         return {name: (table.column(name).cast(pa.string()).to_numpy(zero_copy_only=False) if name == "optype"
-                       else table.column(name).cast(pa.float64()).to_numpy()) for name in table.column_names}
+                       else table.column(name).cast(pa.float64(), safe=False).to_numpy()) for name in table.column_names}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path}: no table of operations: {error}") from error
 
@@ -123,6 +128,11 @@ def _check(path: Path, there: list[str]) -> None:
         raise InputError(f"{path}: no table of operations: it lacks the columns {', '.join(missing)}; it has {', '.join(there[:20])}")
 
 
+def _integers(values: Floats) -> Integers:
+    """Whole numbers; -1 for what is none, and nothing beyond what products of two of them can hold."""
+    return np.nan_to_num(values, nan=-1.0).clip(-1, 2**31).astype(np.int64)
+
+
 class _Table:
     """The operations as columns, with the worker and the place of the step of each."""
 
@@ -134,8 +144,8 @@ class _Table:
         pairs = np.stack([columns["dp_rank"], columns["stage"]], axis=1).astype(np.int64)
         self.pairs, self.worker = np.unique(pairs, axis=0, return_inverse=True)
         self.worker = self.worker.reshape(-1)
-        if len(self.pairs) > _MOST_WORKERS:
-            raise InputError(f"more than {_MOST_WORKERS} workers in the table")
+        if len(self.pairs) * len(self.numbers) > _MOST_RECORDS:
+            raise InputError(f"more than {_MOST_RECORDS} steps of workers in the table; take fewer steps")
         size = len(self.step)
         begin = np.full(len(self.numbers), np.inf)
         np.minimum.at(begin, self.step, columns["start_ts"])
@@ -148,11 +158,11 @@ class _Table:
         dps = int(self.pairs[:, 0].max()) + 1 if size else 1
         self.rank = self.pairs[:, 1] * dps + self.pairs[:, 0]
         if "rank" in columns and size:
-            self.rank[self.worker] = np.nan_to_num(columns["rank"]).astype(np.int64)
+            self.rank[self.worker] = _integers(columns["rank"])
         none = np.full(size, -1.0)
-        self.microbatch = np.nan_to_num(columns.get("mb_id", none), nan=-1.0).astype(np.int64)
-        part = np.nan_to_num(columns.get("gmc", none), nan=-1.0).astype(np.int64)
-        chunk = np.nan_to_num(columns.get("mc", none), nan=-1.0).astype(np.int64).clip(0)
+        self.microbatch = _integers(columns.get("mb_id", none))
+        part = _integers(columns.get("gmc", none))
+        chunk = _integers(columns.get("mc", none)).clip(0)
         stage = self.pairs[self.worker, 1] if size else np.zeros(0, np.int64)
         self.chunk = np.where(part >= 0, part, chunk * stages + stage)
         self.communication_share = 0.0
