@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from models import accounting, hang, standstill, symptoms
+from models import accounting, hang, standstill, symptoms, told
 from models.causes.catalogue import Cause
 from models.facts.ranks import rank_ratios
 from models.facts.registry import Scope
@@ -26,11 +26,14 @@ def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) 
     slow = [incident(one, causes) for one in symptoms.find(view, min_slowdown)]
     incidents = standstill.one_story(slow, standstill.incidents(view, causes))
     steps = float(view.steps.sum())
-    shares = {name: float(f"{share:.4g}") for name, share in accounting.shares(view).items()}
+    stated = told.numbers(view)
+    ratios = accounting.shares(view) | {name: value for name, value in stated.items() if name != told.INIT}
+    ratios, wall_s = told.with_init(ratios, float(view.wall.sum()), stated)
+    shares = {name: float(f"{share:.4g}") for name, share in ratios.items()}
     return {
         "verdict": "slow" if incidents else "healthy" if symptoms.enough(view) or _listened(view) else "not_enough_data",
         "summary": _summary(view, incidents, shares),
-        "observed": {"wall_s": float(f"{view.wall.sum():.6g}"), "steps": int(steps), "ranks": len(view.ranks), "run": view.run_id,
+        "observed": {"wall_s": float(f"{wall_s:.6g}"), "steps": int(steps), "ranks": len(view.ranks), "run": view.run_id,
                      "step_time_s": float(f"{view.wall.sum() / steps:.4g}") if steps else None},
         "shares": shares | _trace_shares(view),
         "incidents": incidents,
