@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-by-make
 DEMO := .demo
 
-.PHONY: help setup check test demo bench bench-ship bench-gpu docs services services-stop clean
+.PHONY: help setup check test demo bench bench-ship bench-gpu docs docs-site services services-stop clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r target says; do \
@@ -52,6 +52,10 @@ bench-gpu: $(STAMP) ## measure what reading eight GPUs costs, and what a hanging
 
 docs: $(STAMP) ## write docs/reference anew from the code
 	$(BIN)/python docs/build.py
+
+docs-site: $(STAMP) ## make the documentation as a site in build/site
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock '.[docs]'
+	$(BIN)/mkdocs build
 
 services: ## start the servers that tests talk to; REQUIRE=1 fails where one cannot be had
 	@PYTHONPATH=tests $(PYTHON) -m services start $(if $(REQUIRE),--require)

@@ -6,7 +6,7 @@ from models.view import Event
 from pinchpoint.clock import NS
 from pinchpoint.gpu_errors.descriptions import ENDS, STARTS, read_description
 from pinchpoint.gpu_errors.findings import SEVERITIES, Finding
-from pinchpoint.gpu_errors.kernel_lines import MENDED, read_line
+from pinchpoint.gpu_errors.kernel_lines import read_line
 from pinchpoint.gpu_errors.xids import meaning_of
 
 #: Actions of events that are errors.
@@ -15,6 +15,15 @@ ACTIONS = ("gpu_error", "oom", "storage_stall", "pcie_error", "link_down", "kern
 SAME_STORY_S = 600.0
 #: More than this is no list of incidents any more; the rest is counted in the last one.
 MOST_INCIDENTS = 2000
+
+
+#: Errors of the memory of a GPU: double-bit error, page retired or row remapped, that failed, contained and uncontained error, and those
+#: of later chips (NVIDIA's catalogue of XIDs). A corrected error is none.
+_MEMORY_XIDS = frozenset(("48", "63", "64", "94", "95", "140", "171", "172"))
+_MEMORY_KINDS = frozenset(("ecc_uncorrected", "ecc_storm", "row_remap", "row_remap_pending", "row_remap_failed", "poison", "poison_fatal"))
+#: The driver has lost the GPU, or it does not answer.
+_LOST_XIDS = frozenset(("79", "143", "158", "167"))
+_LOST_KINDS = frozenset(("gpu_lost", "gpu_init_failed", "gpu_unavailable", "gpu_unresponsive"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,10 +70,11 @@ def finding_of(event: Event) -> Finding | None:
     """What an event says: by its labels where a shipper of ours wrote it, else by its words."""
     details = event.details
     if "error.kind" in details:
-        severity = details.get("error.severity") or ("warning" if _mended(details.get("xid", "")) else "error")
+        xid = details.get("xid", "")
+        severity = details.get("error.severity") or (meaning_of(int(xid)).severity if xid.isdecimal() else "error")
         return Finding(event.action, details["error.kind"], details.get("error.blame", "unknown"),
                        severity if severity in SEVERITIES else "error", event.reason or details["error.kind"], details.get("error.fix"),
-                       details.get("error.device") or details.get("gpu.pci.address"),
+                       details.get("error.device") or details.get("gpu.pci.address") or details.get("gpu.uuid"),
                        tuple((key, value) for key, value in details.items() if not key.startswith(("error.", "log."))))
     read = read_line(event.reason or "") or read_description(event.reason)
     if read is None or event.action in STARTS:
@@ -72,8 +82,19 @@ def finding_of(event: Event) -> Finding | None:
     return dataclasses.replace(read, action=event.action, severity="error")
 
 
-def _mended(xid: str) -> bool:
-    return xid.isdecimal() and (int(xid) in MENDED or meaning_of(int(xid)).name == "test_message")
+def is_of_memory(finding: Finding) -> bool:
+    """Whether the memory of a GPU made an error that was not corrected, or a row of it was replaced."""
+    return finding.kind in _MEMORY_KINDS or xid_of(finding) in _MEMORY_XIDS
+
+
+def is_lost(finding: Finding) -> bool:
+    """Whether a GPU fell off the bus, or does not answer."""
+    return finding.kind in _LOST_KINDS or xid_of(finding) in _LOST_XIDS
+
+
+def xid_of(finding: Finding) -> str:
+    """The number of an XID, empty for other errors."""
+    return dict(finding.labels).get("xid", "")
 
 
 def stories(errors: list[Error]) -> list[list[Error]]:

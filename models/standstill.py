@@ -1,6 +1,7 @@
 """Incidents of what is no time of steps: errors that were reported, and a run that hangs."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,18 @@ from models.facts.errors import FAMILIES, counted
 from models.facts.hang import RANKS, ranks_counted
 from models.facts.registry import Scope
 from models.incident import evidence_of, fill, missing
+from models.suspects import gpu_text
 from models.symptoms import Symptom
-from models.view import RunView
-from pinchpoint.clock import NS, format_time
+from models.view import STANDSTILLS, Entity, RunView
+from pinchpoint.clock import NS, format_time, parse_time
 from pinchpoint.records import content_id
 
 #: Errors this long before the first step and after the last belong to the run.
 AROUND_S = 120.0
 #: Lines that an incident quotes, of each cause.
 _QUOTED = 5
+#: Causes are about a GPU by these names of `entity`.
+_GPUS = ("gpu", "lost_gpu")
 
 
 def incidents(view: RunView, causes: dict[str, Cause]) -> list[dict[str, Any]]:
@@ -32,6 +36,49 @@ def incidents(view: RunView, causes: dict[str, Cause]) -> list[dict[str, Any]]:
         found.append(_of_hang(hangs, view, causes))
     return sorted((one for one in found if one is not None),
                   key=lambda one: (-max((cause["confidence"] for cause in one["causes"]), default=0.0), one["start"]))
+
+
+def one_story(slow: list[dict[str, Any]], reported: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All incidents of a run: errors that tell of the cause of a slow stretch near them become evidence of that, and are no incident.
+
+    Args:
+        slow: incidents of step times.
+        reported: those of `incidents`.
+    """
+    slow, rest = list(slow), []
+    for one in reported:
+        place = next((place for place, other in enumerate(slow) if _tells_of(one, other)), None)
+        if place is None:
+            rest.append(one)
+        else:
+            slow[place] = _with_errors(slow[place], one["causes"])
+    return slow + rest
+
+
+def _tells_of(errors: dict[str, Any], slow: dict[str, Any]) -> bool:
+    """Whether errors are what made a run slow: their first cause is one of it, at the same thing, and they are near it in time."""
+    if errors["symptom"]["name"] != "errors" or not errors["causes"]:
+        return False
+    first = errors["causes"][0]
+    return (any((one["id"], one["entity"]) == (first["id"], first["entity"]) for one in slow["causes"])
+            and parse_time(errors["start"]) <= parse_time(slow["end"]) + AROUND_S * NS
+            and parse_time(errors["end"]) >= parse_time(slow["start"]) - AROUND_S * NS)
+
+
+def _with_errors(slow: dict[str, Any], causes: list[dict[str, Any]]) -> dict[str, Any]:
+    """An incident with the errors as evidence; what else they tell of follows from it or came with it, and costs nothing that is known."""
+    told = {one["id"]: one for one in causes}
+    merged = [_with_evidence(one, told.pop(one["id"], None)) for one in slow["causes"]]
+    return {**slow, "causes": [*merged, *told.values()], "rejected": [one for one in slow["rejected"] if one["cause"] not in
+                                                                     {other["cause"] for other in told.values()}]}
+
+
+def _with_evidence(cause: dict[str, Any], told: dict[str, Any] | None) -> dict[str, Any]:
+    if told is None:
+        return cause
+    quotes = [one for one in told["evidence"] if one["fact"].startswith("event.")]
+    return {**cause, "evidence": cause["evidence"] + quotes, "fix": list(dict.fromkeys([*told["fix"], *cause["fix"]])),
+            "confidence": max(cause["confidence"], told["confidence"])}
 
 
 def _near(view: RunView) -> list[Error]:
@@ -53,7 +100,8 @@ def _of_errors(story: list[Error], view: RunView, causes: dict[str, Cause]) -> d
         return None
     start, end = story[0].event.time_ns, max(error.end_ns for error in story)
     hosts = sorted({error.event.host for error in story if error.event.host})
-    named = [_cause(one, scope, [format_time(start), format_time(end)]) for one, _ in found.named]
+    gpus = view.others.get("gpu", [])
+    named = [_cause(one, scope, [format_time(start), format_time(end)], gpus) for one, _ in found.named]
     return _incident(view, "errors", found, named, start, end, hosts, {
         "name": "errors", "entity": f"host:{hosts[0]}" if hosts else "run", "observed": float(len(grave) or len(story)), "baseline": 0.0,
         "unit": "errors", "lost_seconds": 0.0, "lost_share": 0.0, "compared_with": "ideal"})
@@ -94,7 +142,7 @@ def _came_near(judgement: Judgement) -> bool:
     return not judgement.unknown and judgement.nearness > 0
 
 
-def _cause(judgement: Judgement, scope: Scope, window: list[str]) -> dict[str, Any]:
+def _cause(judgement: Judgement, scope: Scope, window: list[str], gpus: Sequence[Entity] = ()) -> dict[str, Any]:
     cause = judgement.cause
     names = [name for clause in cause.required for name in clause.facts]
     errors = [error for name in names if name in FAMILIES for error in counted(name, scope)]
@@ -103,7 +151,7 @@ def _cause(judgement: Judgement, scope: Scope, window: list[str]) -> dict[str, A
     return {
         "cause": cause.name, "id": cause.id, "category": cause.category, "summary": cause.summary,
         "entity": _entity(cause, errors, ranks, scope), "lost_seconds": 0.0, "share": 0.0,
-        "confidence": round(judgement.confidence, 2), "why": _why(cause, scope, errors, ranks),
+        "confidence": round(judgement.confidence, 2), "why": _why(cause, scope, errors, ranks, gpus),
         "evidence": [evidence_of(one, window) for one in judgement.evidence] + _quotes(errors) + _waits(ranks, scope, window),
         "fix": [*fixes, *cause.fix], "saves_seconds": 0.0,
     }
@@ -114,9 +162,9 @@ def _entity(cause: Cause, errors: list[Error], ranks: list[int], scope: Scope) -
     if ranks:
         return {"kind": "rank", "id": ",".join(map(str, ranks))}
     for error in errors:
-        labels = error.event.details
-        if cause.entity == "gpu" and labels.get("gpu.uuid"):
-            return {"kind": "gpu", "id": labels["gpu.uuid"]}
+        uuid = error.event.details.get("gpu.uuid")
+        if cause.entity in _GPUS and uuid:
+            return {"kind": "gpu", "id": uuid}
         if error.event.host:
             return {"kind": "host", "id": error.event.host}
         if error.finding is not None and error.finding.device:
@@ -124,25 +172,41 @@ def _entity(cause: Cause, errors: list[Error], ranks: list[int], scope: Scope) -
     return {"kind": cause.entity, "id": scope.view.run_id or "unnamed"}
 
 
-def _why(cause: Cause, scope: Scope, errors: list[Error], ranks: list[int]) -> list[str]:
+def _why(cause: Cause, scope: Scope, errors: list[Error], ranks: list[int], gpus: Sequence[Entity]) -> list[str]:
     """From what is seen to the cause."""
     view = scope.view
     if ranks or not errors:
         seen = f"the run stands still since {format_time(int(view.starts[0]))}"
     else:
         seen = f"{in_unit(len(errors), 'errors')} since {format_time(errors[0].event.time_ns)}"
-    chain = [seen, f"because {cause.summary}: {fill(cause.why, scope)}"]
+    # a sentence about slow steps has nothing to say where there are none
+    told = fill(cause.why, scope) if cause.explains <= set(STANDSTILLS) else _who(errors, gpus)
+    chain = [seen, f"because {cause.summary}: {told}"]
     if errors:
         chain.append(f"the first says: {errors[0].event.reason}")
     found = hang.find(view.events)
     return chain + [found.blocked_in[rank] for rank in ranks[:_QUOTED] if found is not None and rank in found.blocked_in]
 
 
+def _who(errors: list[Error], gpus: Sequence[Entity]) -> str:
+    """The GPUs that errors are about, as people find them."""
+    return ", ".join(dict.fromkeys(_gpu_text(error, gpus) for error in errors)) or "an unknown one"
+
+
+def _gpu_text(error: Error, gpus: Sequence[Entity]) -> str:
+    uuid, device = error.event.details.get("gpu.uuid"), error.finding.device if error.finding is not None else None
+    gpu = next((one for one in gpus if one.id == uuid), None)
+    if gpu is not None:
+        return gpu_text(gpu)
+    host = f" of host {error.event.host}" if error.event.host else ""
+    return f"GPU {uuid or device or 'of unknown number'}{host}"
+
+
 def _quotes(errors: list[Error]) -> list[dict[str, Any]]:
     """The errors themselves, the first of each kind."""
     first: dict[str, Error] = {}
     for error in errors:
-        first.setdefault(f"{error.event.reason}\x1f{error.event.details.get('error.device', '')}", error)
+        first.setdefault(f"{error.event.reason}\x1f{error.finding.device if error.finding is not None else ''}", error)
     return [{"fact": f"event.{error.event.action}", "value": _quoted(error), "baseline": None, "limit": None, "unit": None,
              "window": [format_time(error.event.time_ns), format_time(error.end_ns)], "source": "kernel messages or a list of faults",
              "meaning": "Reported error"} for error in list(first.values())[:_QUOTED]]

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from models import accounting
+from models import accounting, told
 from models.facts import FACTS
 from models.facts.ranks import ROTATING_SHARE, SAME_RANK_RATIO, STRAGGLER_RATIO, slowest
 from models.facts.registry import Scope
@@ -90,7 +90,7 @@ def find(view: RunView, min_slowdown: float) -> list[Symptom]:
 def enough(view: RunView) -> bool:
     """Whether there is enough to say anything about the run."""
     steps = float(view.steps.sum())
-    return steps >= FEWEST_STEPS or (steps > 0 and "trace" in view.others)
+    return steps >= FEWEST_STEPS or (steps > 0 and ("trace" in view.others or told.KIND in view.others))
 
 
 def _slower_than_before(view: RunView, settled: Booleans, min_slowdown: float) -> Symptom | None:
@@ -156,6 +156,8 @@ def _all_along(scope: Scope) -> Symptom | None:
 def _all_along_lost(scope: Scope) -> dict[str, float]:
     wall = scope.wall_s
     lost = {part: scope.seconds(part) for part, limit in CHRONIC_SHARE.items() if wall > 0 and scope.seconds(part) / wall >= limit}
+    if "communication" in told.numbers(scope.view):
+        lost.pop("communication", None)  # what one rank prints holds its waits for other stages of the pipeline, and overlaps
     skew = _steady_skew(scope)
     if skew is not None:
         lost["skew"] = skew

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from models import accounting, hang, standstill, symptoms
+from models import accounting, hang, standstill, symptoms, told
 from models.causes.catalogue import Cause
 from models.facts.ranks import rank_ratios
 from models.facts.registry import Scope
@@ -29,15 +29,17 @@ def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) 
     """
     found = symptoms.find(view, min_slowdown)
     slow = [incident(one, causes) for one in found]
-    still = standstill.incidents(view, causes)
-    incidents = slow + still
+    incidents = standstill.one_story(slow, standstill.incidents(view, causes))
     steps = float(view.steps.sum())
-    shares = {name: float(f"{share:.4g}") for name, share in accounting.shares(view).items()}
+    stated = told.numbers(view)
+    ratios = accounting.shares(view) | {name: value for name, value in stated.items() if name != told.INIT}
+    ratios, wall_s = told.with_init(ratios, float(view.wall.sum()), stated)
+    shares = {name: float(f"{share:.4g}") for name, share in ratios.items()}
     answer = "slow" if incidents else "healthy" if symptoms.enough(view) or _listened(view) else "not_enough_data"
     return {
         "verdict": answer,
         "summary": _summary(view, incidents, shares),
-        "observed": {"wall_s": float(f"{view.wall.sum():.6g}"), "steps": int(steps), "ranks": len(view.ranks), "run": view.run_id,
+        "observed": {"wall_s": float(f"{wall_s:.6g}"), "steps": int(steps), "ranks": len(view.ranks), "run": view.run_id,
                      "step_time_s": float(f"{view.wall.sum() / steps:.4g}") if steps else None},
         "shares": shares | _trace_shares(view),
         "incidents": incidents,
@@ -45,8 +47,8 @@ def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) 
         "anomalies": [{"series": "run/step_time", "start": one["start"], "end": one["end"],
                        "score": min(one["symptom"]["lost_share"] + 0.5, 1.0)}
                       for one in slow if one["symptom"]["compared_with"] == "own past"],
-        "kept": {one["id"]: keep_slow(symptom, one) for symptom, one in zip(found, slow, strict=True)}
-                | {one["id"]: keep_still(one) for one in still},
+        "kept": {one["id"]: keep_slow(symptom, one) for symptom, one in zip(found, incidents[:len(slow)], strict=True)}
+                | {one["id"]: keep_still(one) for one in incidents[len(slow):]},
         "told": (int(view.starts[-1]) if len(view.starts) else None, told_of(view, answer)),
     }
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.placing import Placed, place
+from models.reports import told_once
 from pinchpoint.clock import NS
 from pinchpoint.fields import PHASES
 
@@ -170,7 +171,7 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
             others.setdefault(entity.kind, []).append(entity)
     return RunView(run_id, workload, window_s, starts, _run_series(entities, starts, ns),
                    sorted((entity for entity in entities if entity.kind == "rank"), key=lambda entity: entity.rank or 0),
-                   others, sorted(events, key=lambda event: event.time_ns), [slow[key] for key in sorted(slow)])
+                   others, told_once(events, others.get("gpu", [])), [slow[key] for key in sorted(slow)])
 
 
 def _run_series(entities: list[Entity], starts: Integers, ns: int) -> dict[str, Floats]:

@@ -30,6 +30,7 @@ SHORT_HELPS = {
     "sdk": "Print the folder that brings the SDK to training code.",
     "setup": "Prepare the services that pinchpoint works with.",
     "ship": "Ship logs, metrics, traces and events of this host to a store.",
+    "top": "Show a run while it goes on: phases, ranks, GPUs, host and suspicion.",
     "watch": "Run a command and say at its end why it was slow.",
 }
 

@@ -98,7 +98,7 @@ def explain(run: tuple[str, Iterable[pa.RecordBatch]], question: Question) -> di
         (events if "event.action" in batch.schema.names else features).append(batch)
     table = records.concat("feature", sorted_batches(features))
     table = table.filter(pc.equal(table.column("window_s"), question.window_s))
-    view = build(run_id, table, _events(events), question.window_s)
+    view = build(run_id, table, events_of(events), question.window_s)
     causes = load(Path(path) for path in question.cause_paths)
     return verdict.explain(view, causes, question.min_slowdown)
 
@@ -109,7 +109,8 @@ def sorted_batches(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
                                               min((name or "" for name in batch.column("event.id").to_pylist()), default="")))
 
 
-def _events(batches: list[pa.RecordBatch]) -> list[Event]:
+def events_of(batches: list[pa.RecordBatch]) -> list[Event]:
+    """The events of event records, each once."""
     found: dict[tuple[Any, ...], Event] = {}
     for batch in batches:
         times = batch.column("@timestamp").cast(pa.int64()).to_pylist()

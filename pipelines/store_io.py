@@ -15,7 +15,7 @@ from models.kept import Kept
 from pinchpoint import records
 from pinchpoint.store import IncidentFilter, Split, Store, open_store
 from pipelines import kept_records, slices
-from pipelines.runs import settle
+from pipelines.runs import NO_RUN, settle
 
 
 @dataclasses.dataclass
@@ -133,23 +133,29 @@ def save_kept(store: Store, incident: dict[str, Any], kept: Kept) -> None:
 
 
 def save_causes(store_url: str, incidents: Iterable[dict[str, Any]]) -> None:
-    """Write the causes of incidents flat, one record each, as tables and dashboards want them."""
+    """Write the causes of the incidents of an answer flat, one record each, as tables and dashboards want them.
+
+    They are one segment, since each costs the store a commit. That of a run is replaced whole; what belongs to no run is answered
+    for a piece of time after the other, so there the incidents name the segment.
+    """
     from pinchpoint.clock import parse_time
 
-    for incident in incidents:
-        causes = incident["causes"]
-        if causes:
-            size = len(causes)
-            batch = records.batch("cause", {
-                "@timestamp": [parse_time(incident["start"])] * size,
-                "event.id": [f"{incident['id']}-{number}" for number in range(1, size + 1)],
-                "run.id": [incident["run"]] * size, "run.workload": [incident["workload"]] * size,
-                "incident.id": [incident["id"]] * size, "symptom.name": [incident["symptom"]["name"]] * size,
-                "entity.kind": [one["entity"]["kind"] for one in causes], "entity.id": [one["entity"]["id"] for one in causes],
-                "host.name": [incident["hosts"][0] if incident["hosts"] else None] * size,
-                "cause.position": list(range(1, size + 1)), "cause.id": [one["id"] for one in causes],
-                "cause.name": [one["cause"] for one in causes], "cause.category": [one["category"] for one in causes],
-                "cause.confidence": [one["confidence"] for one in causes], "lost_seconds": [one["lost_seconds"] for one in causes],
-                "lost_ratio": [one["share"] for one in causes],
-            })
-            open_store(store_url).append("cause", batch, f"cause-{incident['id']}")
+    rows = [(incident, position, cause) for incident in incidents for position, cause in enumerate(incident["causes"], 1)]
+    if not rows:
+        return
+    batch = records.batch("cause", {
+        "@timestamp": [parse_time(incident["start"]) for incident, _, _ in rows],
+        "event.id": [f"{incident['id']}-{position}" for incident, position, _ in rows],
+        "run.id": [incident["run"] for incident, _, _ in rows], "run.workload": [incident["workload"] for incident, _, _ in rows],
+        "incident.id": [incident["id"] for incident, _, _ in rows],
+        "symptom.name": [incident["symptom"]["name"] for incident, _, _ in rows],
+        "entity.kind": [cause["entity"]["kind"] for _, _, cause in rows], "entity.id": [cause["entity"]["id"] for _, _, cause in rows],
+        "host.name": [incident["hosts"][0] if incident["hosts"] else None for incident, _, _ in rows],
+        "cause.position": [position for _, position, _ in rows], "cause.id": [cause["id"] for _, _, cause in rows],
+        "cause.name": [cause["cause"] for _, _, cause in rows], "cause.category": [cause["category"] for _, _, cause in rows],
+        "cause.confidence": [cause["confidence"] for _, _, cause in rows],
+        "lost_seconds": [cause["lost_seconds"] for _, _, cause in rows], "lost_ratio": [cause["share"] for _, _, cause in rows],
+    })
+    run = rows[0][0]["run"]
+    name = [run] if run != NO_RUN else sorted({incident["id"] for incident, _, _ in rows})
+    open_store(store_url).append("cause", batch, f"cause-{records.content_id(*name)}")

@@ -41,7 +41,8 @@ def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str
 
     PATH is a file, a folder or - for standard input: profiler traces of PyTorch; dumps of its NCCL flight recorder, one for each rank;
     kernel logs (dmesg, journalctl -k, syslog); output of nvidia-smi (-q, -q -x, --query-gpu as CSV, dmon, pmon); reports of
-    nvidia-bug-report.sh; lists of ps; or records as NDJSON. The format is found by looking inside.
+    nvidia-bug-report.sh; lists of ps; logs of trainers that print the time of a step; MLPerf training logs and MLPerf Storage folders;
+    tables of operations of pipeline-parallel jobs; or records as NDJSON. The format is found by looking inside.
 
     \b
     Example:

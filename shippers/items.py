@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, overload
 
-from pinchpoint.delivery.documents import Encoded
+from pinchpoint.delivery.documents import Encoded, encode
 
 
 class Item(NamedTuple):
@@ -26,11 +26,16 @@ class LogItems(Encoded[Item]):
         """body: for each record the action line, with an id that JSON takes as it is, and the document; count: of records."""
         self.body, self._count = body, count
 
+    def after(self, others: Sequence[Item]) -> "LogItems":
+        """These behind other records of logs."""
+        return LogItems(encode(others) + self.body, len(others) + self._count)
+
     @functools.cached_property
-    def _items(self) -> list[Item]:
-        lines = self.body.split(b"\n")
-        ids = [line[len(CREATE):-len(CREATED)].decode() for line in lines[:-1:2]]
-        return [Item("log", each, document) for each, document in zip(ids, lines[1::2], strict=True)]
+    def _lines(self) -> list[bytes]:
+        return self.body.split(b"\n")
+
+    def _item(self, place: int) -> Item:
+        return Item("log", self._lines[2 * place][len(CREATE):-len(CREATED)].decode(), self._lines[2 * place + 1])
 
     def __len__(self) -> int:
         return self._count
@@ -42,7 +47,9 @@ class LogItems(Encoded[Item]):
     def __getitem__(self, place: slice) -> list[Item]: ...
 
     def __getitem__(self, place: int | slice) -> Item | list[Item]:
-        return self._items[place]
+        if isinstance(place, slice):
+            return list(map(self._item, range(*place.indices(self._count))))
+        return self._item(range(self._count)[place])
 
 
 class Batch(NamedTuple):

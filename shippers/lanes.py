@@ -1,11 +1,12 @@
 """One thread for each output: it takes from its inputs in turn, delivers, and lets progress be made only then."""
 
+import dataclasses
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 
 from pinchpoint.errors import StoreError
-from shippers.items import Batch, Input
+from shippers.items import Batch, Input, Item, LogItems
 from shippers.outputs.base import Output, StoppedError
 
 _AFTER_FAILURE_S = 10.0
@@ -31,6 +32,16 @@ class Ending:
         self.finishing.wait(seconds)
 
 
+@dataclasses.dataclass(slots=True, eq=False)
+class _Open:
+    """A batch of which some lines are not settled yet."""
+
+    input: Input
+    token: object
+    left: set[str]
+    """Their ids."""
+
+
 class Lane:
     """Carries everything of some inputs to one output, however long the output is away."""
 
@@ -41,6 +52,8 @@ class Lane:
         self.left: str | None = None
         """Why something was left that could not be delivered."""
         self._ending, self._say, self._patient = ending, say, patient
+        self._open: list[_Open] = []
+        self._left: Sequence[Item] = ()
         self._said: str | None = None
         self._failure: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"lane-{output.name}", daemon=True)
@@ -91,8 +104,10 @@ class Lane:
             batch = self._take(one, most_bytes)
             if batch is not None:
                 found = True
-                self._deliver(batch)
-                self._settle(one, batch)
+                self._carry(one, batch)
+        if not found and self._open:
+            self._settled_but(self._deliver(self._left, may_leave=False))
+            found = finishing
         if finishing:
             # lines that make no document are progress too
             return found or before != [dict(one.counters()) for one in self.inputs]
@@ -111,10 +126,34 @@ class Lane:
             self._failure = None
             return batch
 
-    def _deliver(self, batch: Batch) -> None:
+    def _carry(self, one: Input, batch: Batch) -> None:
+        """Deliver a batch; the few that the server is too busy for go with the next one, where both are lines of logs."""
+        items = batch.items
+        if not isinstance(items, LogItems):
+            self._deliver(items, may_leave=False)
+            self._settle(one, batch.token)
+            return
+        if self._left:
+            items = items.after(self._left)
+        left = self._deliver(items, may_leave=True)
+        earlier = {item.id for item in self._left}
+        self._open.append(_Open(one, batch.token, {item.id for item in left} - earlier))
+        self._settled_but(left)
+
+    def _settled_but(self, left: Sequence[Item]) -> None:
+        """Make the progress of batches of which nothing is left."""
+        self._left = left
+        ids = {item.id for item in left}
+        for each in self._open:
+            each.left &= ids
+        for each in [each for each in self._open if not each.left]:
+            self._settle(each.input, each.token)
+            self._open.remove(each)
+
+    def _deliver(self, items: Sequence[Item], *, may_leave: bool) -> Sequence[Item]:
         while True:
             try:
-                self.output.deliver(batch.items)
+                left = self.output.deliver(items, may_leave=may_leave)
             except (StoppedError, StoreError):
                 raise
             except Exception as error:
@@ -122,12 +161,12 @@ class Lane:
                 self._fail(f"cannot send: {_reason(error)}")
                 continue
             self._failure = None
-            return
+            return left
 
-    def _settle(self, one: Input, batch: Batch) -> None:
+    def _settle(self, one: Input, token: object) -> None:
         while True:
             try:
-                one.settled(batch.token)
+                one.settled(token)
             except OSError as error:
                 self._fail(f"cannot write down how far it is: {error.strerror or error}")
                 continue

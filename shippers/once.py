@@ -74,9 +74,10 @@ class _Printer:
     def most_bytes(self) -> int:
         return 1 << 20
 
-    def deliver(self, items: Sequence[Item]) -> None:
+    def deliver(self, items: Sequence[Item], *, may_leave: bool = False) -> Sequence[Item]:
         self._out.write(b"".join([b'{"kind":"%b",%b\n' % (item.kind.encode(), item.document[1:]) for item in items]))
         self._out.flush()
+        return ()
 
     def trouble(self) -> str | None:
         return None

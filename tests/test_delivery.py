@@ -119,6 +119,17 @@ def test_busy_items_go_again_alone_and_at_once_while_most_are_taken():
     assert run.clock.slept == []
 
 
+def test_busy_items_are_given_back_to_who_takes_them():
+    """The few of a bulk that the server was too busy for are not sent again by the sender; more than half are waited for all the same."""
+    few = Script(lambda ids: answer(*[BUSY if one == "id-0" else STORED for one in ids]))
+    settled = Run(few).sender.send("t", documents(5), may_leave=True)
+    many = Script(in_turn(lambda ids: answer(*[BUSY] * len(ids)), all_stored))
+    waited = Run(many).sender.send("t", documents(5), may_leave=True)
+
+    assert ([one.id for one in settled.left], settled.stored, len(few.asked)) == (["id-0"], 4, 1)
+    assert (waited.left, waited.stored, len(many.asked)) == ([], 5, 2)
+
+
 def test_a_few_items_that_stay_busy_are_waited_for_in_the_end():
     """A document that is refused again and again does not make the sender spin."""
     door = Script(lambda ids: answer(*[STORED if each != "id-0" or len(door.asked) > 7 else BUSY for each in ids]))

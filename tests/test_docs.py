@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from command_lines import in_markdown, parse, words_of
 
 from pinchpoint.metrics import METRICS
 
@@ -61,6 +62,21 @@ def test_every_link_leads_somewhere(page):
         if not file.exists() or (anchor and anchor not in anchors(file)):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_line_can_be_typed(page):
+    """Commands in code blocks exist, and their options too."""
+    for line in in_markdown(page.read_text(encoding="utf-8")):
+        if "COMMAND" not in line:
+            parse(words_of(line))
+
+
+def test_every_page_is_on_the_site():
+    """No page is left out of the navigation, and none is in it that is not there."""
+    named = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+    assert named == {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
 
 
 def anchors(page: Path) -> set[str]:

@@ -189,7 +189,7 @@ def test_a_gpu_that_cannot_be_reached_is_an_error(tmp_path):
     """nvidia-smi says so in a line of its own."""
     _, _, events = read(tmp_path / "a.csv", CSV + "Unable to determine the device handle for GPU 0000:9B:00.0: Unknown Error\n")
 
-    assert [(one["event.action"], dict(one["labels"])["error.kind"], dict(one["labels"])["error.device"]) for one in events] == [
+    assert [(one["event.action"], dict(one["labels"])["error.kind"], dict(one["labels"])["gpu.pci.address"]) for one in events] == [
         ("gpu_error", "gpu_lost", "0000:9b:00.0")]
 
 

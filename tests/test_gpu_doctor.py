@@ -6,12 +6,13 @@ from collections.abc import Callable
 import pytest
 from fake_gpus import HEALTHY, Node
 
+from models.causes import load
 from pinchpoint.clock import SYSTEM_CLOCK
 from pinchpoint.config import Config
 from pinchpoint.doctor.check import Check, Subject
 from pinchpoint.metrics import METRICS
 from shippers.gpu.doctor import look
-from shippers.gpu.needs import NEEDS
+from shippers.gpu.needs import NEEDS, TAKE_NO_READING
 
 Make = Callable[[str], Node]
 
@@ -62,6 +63,15 @@ def test_no_gpu_is_no_fault(node: Make) -> None:
 
     assert [(check.state, check.says) for check in checks().values()] == [("ok", "the driver of GPUs is loaded, and knows no GPU.")]
     assert checks(without)["gpu"].says == "GPUs are left out: ship.gpu is false."
+
+
+def test_every_cause_of_gpus_has_its_needs() -> None:
+    """Who adds a cause that GPUs tell of says here which readings it takes."""
+    about_gpus = {cause.id for cause in load().values() if cause.entity == "version" or any(
+        name.startswith(("gpu.", "nvlink.")) and not name.startswith("gpu.errors.") for clause in cause.required for name in clause.facts)}
+
+    assert about_gpus - {need.cause for need in NEEDS} == TAKE_NO_READING
+    assert {need.cause for need in NEEDS} - {cause.id for cause in load().values()} == set()
 
 
 def test_needs_name_metrics_there_are() -> None:

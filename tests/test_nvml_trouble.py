@@ -85,6 +85,25 @@ def test_a_driver_that_does_not_open(node: Make) -> None:
     assert gpus.kinds() == ["gpu_unresponsive"]
 
 
+def test_waiting_for_events_that_hangs_costs_events_alone(node: Make) -> None:
+    """It is told once, the process is started anew without events, all GPUs are read on; later events are listened to again."""
+    gpus = node("gpus = 2\nhang = nvmlEventSetWait from 5 to 20\n[gpu 1]\nevent = 32 xid 31\n").start()
+    assert gpus.listens(1)
+    gpus.at(6)
+    assert gpus.until(lambda: gpus.kinds() == ["events_unresponsive"])
+    assert gpus.source is not None
+    problem = gpus.source.problem
+    gpus.at(30)
+    assert gpus.read_again(0, 1)
+    assert gpus.listens(1, 2)
+    gpus.at(33)
+    assert gpus.until(lambda: gpus.kinds() == ["events_unresponsive", "xid"])
+
+    assert problem == "waiting for events of the driver did not return: they are not listened to for a while"
+    assert gpus.source.problem is None
+    assert gpus.source.counters()["gpu.starts"] == 2.0
+
+
 def test_an_xid_is_told_once(node: Make) -> None:
     """With its meaning and whose fault it is; however long it stays the last one, it is not told again, nor by a new process."""
     gpus = node("gpus = 2\n[gpu 1]\nevent = 5 xid 79\nevent = 7 xid 31\n").start()

@@ -191,8 +191,8 @@ def test_a_healthy_kernel_log_is_silent(tmp_path):
 
 
 @pytest.mark.parametrize(("message", "cause", "category"), [
-    ("NVRM: Xid (PCI:0000:9b:00): 79, GPU has fallen off the bus.", "gpu_hardware_error", "infrastructure"),
-    ("NVRM: Xid (PCI:0000:9b:00): 48, pid=7, DBE", "gpu_hardware_error", "infrastructure"),
+    ("NVRM: Xid (PCI:0000:9b:00): 79, GPU has fallen off the bus.", "gpu_vanished", "infrastructure"),
+    ("NVRM: Xid (PCI:0000:9b:00): 48, pid=7, DBE", "ecc_errors", "infrastructure"),
     ("NVRM: Xid (PCI:0000:9b:00): 119, pid=7, Timeout", "gpu_driver_error", "infrastructure"),
     ("NVRM: Xid (PCI:0000:9b:00): 31, pid=7, name=python, Ch 8", "gpu_program_error", "process"),
     ("nvidia-nvswitch0: SXid (PCI:0000:59:00.0): 20034, Fatal, Link 30 LTSSM Fault Up", "gpu_hardware_error", "infrastructure"),
@@ -220,7 +220,7 @@ def test_hardware_explains_what_follows_from_it(tmp_path):
                     ("10:00:05", "NVRM: Xid (PCI:0000:9b:00): 31, pid=7, name=python"),
                     ("10:02:05", "INFO: task python:1071 blocked for more than 120 seconds."))
 
-    assert causes(answer) == [("gpu_hardware_error", "infrastructure", "host:node7")]
+    assert causes(answer) == [("gpu_vanished", "infrastructure", "host:node7")]
     assert {one["cause"] for one in answer["incidents"][0]["rejected"]} >= {"gpu_program_error", "tasks_hang"}
 
 
@@ -251,7 +251,7 @@ def test_a_fault_list_gives_an_incident_for_each_fault(tmp_path):
                                         "event.reason": reason}) + "\n" for at, host, action, reason in rows))
     answer = ask(path)
 
-    assert causes(answer) == [("gpu_hardware_error", "infrastructure", "host:n1"), ("taken_out_of_service", "process", "host:n2")]
+    assert causes(answer) == [("gpu_vanished", "infrastructure", "host:n1"), ("taken_out_of_service", "process", "host:n2")]
     assert [(one["start"][:13], one["end"][:13]) for one in answer["incidents"]] == [
         ("2026-01-01T00", "2026-01-01T05"), ("2026-01-02T00", "2026-01-02T00"), ("2026-01-03T00", "2026-01-03T00")]
 
@@ -265,7 +265,7 @@ def test_errors_join_the_run_of_their_time(tmp_path):
                                     "[Sun Jan 25 00:00:50 2026] Kernel panic - not syncing: x\n")
     answer = ask(tmp_path)
 
-    assert causes(answer) == [("gpu_hardware_error", "infrastructure", "gpu:0000:9b:00.0")]
+    assert causes(answer) == [("gpu_vanished", "infrastructure", "gpu:0000:9b:00.0")]
     assert answer["observed"]["steps"] == 100
 
 

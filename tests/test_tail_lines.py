@@ -33,7 +33,7 @@ def parse(*lines, path="/var/log/app.log", final=True, constants=None, **options
     starts = [sum(len(line) + 1 for line in lines[:number]) for number in range(len(lines))]
     (offsets, body), waiting = parser.parse(Framed(text_of(lines), [len(line) + 1 for line in lines], starts, 0), T, final=final)
     found = []
-    for offset, (_, id_, document) in zip(offsets, LogItems(body, len(offsets))._items, strict=True):
+    for offset, (_, id_, document) in zip(offsets, LogItems(body, len(offsets)), strict=True):
         assert id_ == f"ffffffff-{offset:012x}"
         assert b"\n" not in document
         record = json.loads(document.decode("utf-8"), object_pairs_hook=strict, parse_constant=pytest.fail)
@@ -231,7 +231,7 @@ def test_a_private_key_across_reads():
     found = []
     for line in (b"-----BEGIN PRIVATE KEY-----\n", b"MIIEabcd\n", b"-----END PRIVATE KEY-----\n", b"after\n"):
         (offsets, body), _ = parser.parse(Framed(line, [len(line)], [0], 0), T, final=True)
-        found += [json.loads(document)["message"] for _, _, document in LogItems(body, len(offsets))._items]
+        found += [json.loads(document)["message"] for _, _, document in LogItems(body, len(offsets))]
 
     assert found == ["-----BEGIN PRIVATE KEY-----[redacted]", "[redacted]", "[redacted]", "after"]
 

@@ -13,6 +13,7 @@ from models.facts import (  # noqa: F401  (they enter their facts)
     loader,
     network,
     phases,
+    pipeline,
     ranks,
     storage,
     trace,

@@ -1,9 +1,8 @@
 """Facts of errors: how many of each kind were reported."""
 
-import functools
 from collections.abc import Callable
 
-from models.errors import Error, errors_of
+from models.errors import Error, errors_of, is_lost, is_of_memory
 from models.facts.registry import Scope, fact
 from pinchpoint.gpu_errors.findings import Finding
 
@@ -34,6 +33,11 @@ def counted(name: str, scope: Scope) -> list[Error]:
     return [error for error in errors_in(scope) if error.finding is not None and FAMILIES[name](error.finding)]
 
 
+def counts_as(name: str, family: str) -> None:
+    """A fact of another module counts errors too: where there are only errors, these."""
+    FAMILIES[name] = FAMILIES[family]
+
+
 def _errors(name: str, meaning: str, belongs: Belongs, *, warnings: bool = False) -> None:
     FAMILIES[name] = lambda finding: belongs(finding) and (finding.severity == "warning") == warnings
 
@@ -52,23 +56,9 @@ def _kind(*kinds: str) -> Belongs:
     return lambda finding: finding.kind in kinds
 
 
-def _label(name: str) -> Callable[[Finding], str]:
-    return functools.partial(_label_of, name)
-
-
-def _label_of(name: str, finding: Finding) -> str:
-    return dict(finding.labels).get(name, "")
-
-
-_ECC_XIDS = ("48", "64", "94", "95", "140", "171", "172")
-_LOST_XIDS = ("79", "143", "158", "167")
-_XID = _label("xid")
-
 _errors("gpu.errors.hardware", "Errors of the hardware of GPUs and switches", _blamed("gpu_error", "hardware"))
-_errors("gpu.errors.ecc", "Memory errors of GPUs that could not be corrected",
-        lambda finding: finding.kind in ("ecc_uncorrected", "row_remap_failed") or _XID(finding) in _ECC_XIDS)
-_errors("gpu.errors.lost", "GPUs that the driver lost",
-        lambda finding: finding.kind in ("gpu_lost", "gpu_init_failed") or _XID(finding) in _LOST_XIDS)
+_errors("gpu.errors.ecc", "Memory errors of GPUs that could not be corrected", is_of_memory)
+_errors("gpu.errors.lost", "Reports that the driver lost a GPU, or that it does not answer", is_lost)
 _errors("gpu.errors.driver", "Errors of the driver of GPUs", _blamed("gpu_error", "driver"))
 _errors("gpu.errors.program", "Errors that a program on a GPU made", _blamed("gpu_error", "program"))
 _errors("gpu.errors.unclear", "Errors of GPUs that nobody is blamed for", _blamed("gpu_error", "unknown"))

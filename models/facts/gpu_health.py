@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from models.errors import is_of_memory
+from models.facts.errors import counted, counts_as
 from models.facts.gpu import any_flag, beyond, suspect
 from models.facts.gpu_clocks import FREE_RATIO, brake, clock_loss, free, power, thermal
-from models.facts.gpu_errors import errors_of
+from models.facts.gpu_errors import NEEDS, are_told, reports_of
 from models.facts.ranks import drift
 from models.facts.registry import Scope, fact
 from models.view import Booleans, Entity
@@ -17,8 +19,6 @@ HEALTH = "clocks, throttling and memory errors of the GPUs"
 
 #: Corrected errors an hour up to which a GPU is healthy.
 FEW_CORRECTED_PER_H = 60.0
-#: XIDs of memory: double-bit error, page retired or row remapped, that failed, contained and uncontained error (NVIDIA's catalogue).
-MEMORY_XIDS = frozenset({"48", "63", "64", "94", "95"})
 #: A program with less memory of a GPU than this holds it open and computes nothing to speak of.
 LEAST_BYTES = 1e9
 #: A GPU that lost less of its clock than this did not lose it.
@@ -61,15 +61,16 @@ def _remap_flag(gpu: Entity, inside: Booleans) -> float | None:
     return max((flag for flag in flags if flag is not None), default=None)
 
 
-@fact("gpu.memory_error_events", "events", "errors of the kernel log or of NVML (events gpu_error)")
+@fact("gpu.memory_error_events", "events", NEEDS)
 def memory_error_events(scope: Scope) -> float | None:
-    """Reports of memory errors of the GPU since shortly before the slow stretch."""
+    """Reports of memory errors of the GPU since shortly before the slow stretch; of any GPU where there are no steps."""
+    if not scope.view.ranks:
+        return float(len(counted("gpu.errors.ecc", scope)))
     one = suspect(scope)
-    if one is None:
-        return None
-    found = errors_of(scope, one.gpu, lambda event: event.details.get("xid") in MEMORY_XIDS
-                      or event.details.get("error.kind", "").startswith(("ecc", "row_remap", "page_retire")))
-    return float(len(found)) if found or any(event.action == "gpu_error" for event in scope.view.events) else None
+    return None if one is None or not are_told(scope) else float(len(reports_of(scope, one.gpu, is_of_memory)))
+
+
+counts_as("gpu.memory_error_events", "gpu.errors.ecc")
 
 
 @fact("gpu.other_processes", "programs", SHARING)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from models.errors import xid_of
 from models.facts.gpu import beyond, held, loaded, median, of_suspect
-from models.facts.gpu_errors import errors_of
+from models.facts.gpu_errors import NEEDS, are_told, reports_of
 from models.facts.registry import Scope, fact
 from models.view import Booleans, Entity
 
@@ -114,9 +115,9 @@ def traffic(scope: Scope) -> float | None:
     return None if mine is None or not rest else mine / rest
 
 
-@fact("nvlink.error_events", "events", "errors of the kernel log or of NVML (events gpu_error)")
+@fact("nvlink.error_events", "events", NEEDS)
 def nvlink_events(scope: Scope) -> float | None:
     """Reports of NVLink errors (XID 74) on GPUs of the run since shortly before the slow stretch."""
-    if not any(event.action == "gpu_error" for event in scope.view.events):
+    if not are_told(scope):
         return None
-    return float(sum(len(errors_of(scope, one.gpu, lambda event: event.details.get("xid") == NVLINK_XID)) for one in scope.view.placed))
+    return float(sum(len(reports_of(scope, one.gpu, lambda finding: xid_of(finding) == NVLINK_XID)) for one in scope.view.placed))

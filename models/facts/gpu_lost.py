@@ -4,22 +4,18 @@ import itertools
 
 import numpy as np
 
+from models.errors import is_lost
+from models.facts.errors import counted, counts_as
 from models.facts.gpu import any_flag
-from models.facts.gpu_errors import errors_of
+from models.facts.gpu_errors import NEEDS, are_told, reports_of
 from models.facts.registry import Scope, fact
 from models.placing import gpus_of
-from models.view import Booleans, Entity, Event
+from models.view import Booleans, Entity
 
-LOST_XIDS = frozenset({"79"})
-LOST_KINDS = frozenset({"gpu_lost", "gpu_unresponsive"})
 #: Records of a GPU have ended when this many of them in a row are missing …
 FEWEST_MISSED = 4
 #: … while the host sent at least this many.
 FEWEST_HOST = 3
-
-
-def _says_lost(event: Event) -> bool:
-    return event.details.get("xid") in LOST_XIDS or event.details.get("error.kind") in LOST_KINDS
 
 
 def _run_gpus(scope: Scope) -> list[Entity]:
@@ -53,7 +49,7 @@ def lost_gpu(scope: Scope) -> Entity | None:
     """The GPU of the run that fell off the bus or does not answer; None when all are there."""
     for gpu in _run_gpus(scope):
         flags = [any_flag(gpu, name, scope.inside) or 0.0 for name in ("gpu.lost", "gpu.unresponsive")]
-        if any(flags) or errors_of(scope, gpu, _says_lost) or missing_s(scope, gpu) > 0:
+        if any(flags) or reports_of(scope, gpu, is_lost) or missing_s(scope, gpu) > 0:
             return gpu
     return None
 
@@ -73,9 +69,15 @@ def missing(scope: Scope) -> float | None:
     return max(missing_s(scope, gpu) for gpu in gpus) if gpus and scope.entities("host") else None
 
 
-@fact("gpu.lost_events", "events", "errors of the kernel log or of NVML (events gpu_error)")
+@fact("gpu.lost_events", "events", NEEDS)
 def lost_events(scope: Scope) -> float | None:
-    """Reports that a GPU of the run fell off the bus (XID 79) or does not answer."""
-    if not any(event.action == "gpu_error" for event in scope.view.events):
+    """Reports that a GPU of the run, or of its hosts where none was measured, fell off the bus (XID 79) or does not answer."""
+    if not scope.view.ranks:
+        return float(len(counted("gpu.errors.lost", scope)))
+    if not are_told(scope):
         return None
-    return float(sum(len(errors_of(scope, gpu, _says_lost)) for gpu in _run_gpus(scope)))
+    gpus: list[Entity | None] = [*_run_gpus(scope)]
+    return float(sum(len(reports_of(scope, gpu, is_lost)) for gpu in gpus or [None]))
+
+
+counts_as("gpu.lost_events", "gpu.errors.lost")

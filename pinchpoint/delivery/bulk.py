@@ -47,6 +47,8 @@ class Settlement:
     rejected: list[Rejected] = dataclasses.field(default_factory=list)
     elsewhere: list[Rejected] = dataclasses.field(default_factory=list)
     """Rejected here, and wanted by the caller for another target or in another form."""
+    left: list[Document] = dataclasses.field(default_factory=list)
+    """Not settled: the few of a bulk that the server was too busy for, where the caller takes them back."""
 
 
 class Sender:
@@ -62,7 +64,7 @@ class Sender:
         self._jitter = jitter
 
     def send(self, target: str, items: Sequence[Document], operation: Operation = "create",
-             elsewhere: Callable[[Rejected], bool] = _never) -> Settlement:
+             elsewhere: Callable[[Rejected], bool] = _never, *, may_leave: bool = False) -> Settlement:
         """Send documents to a data stream or an index and return when each is settled; the order is kept within a bulk.
 
         Args:
@@ -70,6 +72,7 @@ class Sender:
             items: documents; those of a bulk are encoded as they are.
             operation: of each.
             elsewhere: whether the caller has another place for a document that is rejected here; it is not counted then.
+            may_leave: whether the caller takes back documents that the server was too busy for while it took most of their bulk.
         Raises: DeliveryRefused when the server takes nothing until a person acts (key, privilege, missing template, read-only
             index); DeliveryTimeout when the patience is over. Both leave every document to be sent again: ids make that harmless.
         """
@@ -101,7 +104,9 @@ class Sender:
             if again:
                 whole = part.whole or len(part.items)
                 # most of the bulk were taken: the server is well, and waiting would only slow the rest
-                if 2 * len(again) <= whole and part.tries < _TRIES_AT_ONCE:
+                if 2 * len(again) <= whole and may_leave:
+                    settlement.left += again
+                elif 2 * len(again) <= whole and part.tries < _TRIES_AT_ONCE:
                     waiting.append(_Part(again, whole=whole, tries=part.tries + 1))
                 else:
                     waiting.append(_Part(again))
@@ -146,8 +151,11 @@ class Sender:
             self._counters.add("stored", len(part))
             return []
         again: list[Document] = []
-        stored = repeated = 0
-        for item, answered in zip(part, items, strict=True):
+        # a look at each costs as much as sending it: most were simply stored
+        odd = [place for place, one in enumerate(items) if one.status != 201 or one.error is not None or one.failure_store is not None]
+        stored, repeated = len(part) - len(odd), 0
+        for place in odd:
+            item, answered = part[place], items[place]
             status = answered.status
             if not status:
                 raise DeliveryRefused(f"{target}: the server's answer names no status for a document; is it Elasticsearch?")

@@ -18,3 +18,15 @@ def pci_address(text: str) -> str:
         raise ValueError(f"no PCI address: {text[:40]!r}")
     domain, bus, device, function = match.groups()
     return f"{int(domain or '0', 16):04x}:{bus}:{device}.{function or 0}".lower()
+
+
+def same_form(text: str) -> str:
+    """To compare addresses of sources that we do not know: what is none stays as it is.
+
+    >>> same_form("00000001:3B:00.0"), same_form("slot 3")
+    ('0001:3b:00.0', 'slot 3')
+    """
+    try:
+        return pci_address(text)
+    except ValueError:
+        return text

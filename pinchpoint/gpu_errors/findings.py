@@ -23,7 +23,8 @@ class Finding:
     fix: str | None = None
     """What to do about this very error, where a catalogue says so."""
     device: str | None = None
-    """What it is about, where the line says so: a PCI address, a network port, a disk."""
+    """What it is about, where the line says so: a PCI address, a network port, a disk. Of a GPU it is the label `gpu.pci.address` of
+    the event, or `gpu.uuid`; of everything else `error.device`."""
     labels: tuple[tuple[str, str], ...] = ()
 
     def event_labels(self) -> dict[str, str]:
@@ -31,7 +32,7 @@ class Finding:
         labels = {"error.kind": self.kind, "error.blame": self.blame, "error.severity": self.severity, **dict(self.labels)}
         if self.fix is not None:
             labels["error.fix"] = self.fix
-        if self.device is not None:
+        if self.device is not None and self.device not in (labels.get("gpu.pci.address"), labels.get("gpu.uuid")):
             labels["error.device"] = self.device
         return labels
 

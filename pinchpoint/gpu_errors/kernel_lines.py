@@ -80,14 +80,10 @@ def _xid(match: re.Match[str]) -> Finding:
     if match["instance"] is not None:
         labels["gpu.instance"] = match["instance"]
     # of NVLink 5 and of channels the same number comes in both, and the line says which
-    fatal = xid.fatal and _INFORMATION.search(rest) is None
-    quiet = xid.name == "test_message" or (xid.number == 154 and "None" in rest)
-    severity = "warning" if quiet or xid.number in MENDED else "fatal" if fatal else "error"
+    severity = "error" if xid.severity == "fatal" and _INFORMATION.search(rest) else xid.severity
+    if xid.number == 154 and "None" in rest:  # the recovery action that is needed
+        severity = "warning"
     return Finding("gpu_error", "xid", xid.blame, severity, f"XID {xid.number}: {xid.meaning}", xid.fix, address, tuple(labels.items()))
-
-
-#: XIDs after which the work goes on as before: what was corrected, was replaced, or follows from another.
-MENDED = {45, 63, 92, 93, 162, 163, 164}
 
 
 def _sxid(number: str, pci: str, rest: str) -> Finding:

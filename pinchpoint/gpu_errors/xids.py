@@ -6,6 +6,9 @@ import tomllib
 from importlib import resources
 from typing import Any
 
+#: XIDs after which the work goes on as before: what was corrected, was replaced, or follows from another.
+_MENDED = {45, 63, 92, 93, 162, 163, 164}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Xid:
@@ -19,6 +22,11 @@ class Xid:
     fix: str
     fatal: bool
     """Whether the GPU is of no use until it is reset."""
+
+    @property
+    def severity(self) -> str:
+        """As in `findings.SEVERITIES`, as far as the number tells it."""
+        return "warning" if self.number in _MENDED or self.name == "test_message" else "fatal" if self.fatal else "error"
 
 
 def meaning_of(number: int) -> Xid:

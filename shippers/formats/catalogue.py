@@ -5,26 +5,35 @@ from pathlib import Path
 from pinchpoint.errors import UnknownFormat, UsageError
 from shippers.formats import (
     archive,
+    dlio,
     flight_recorder,
     kernel_log,
+    metric_csv,
+    mllog,
     nvidia_bug_report,
     nvidia_smi_csv,
     nvidia_smi_table,
     nvidia_smi_text,
     nvidia_smi_xml,
+    operation_table,
     process_list,
     records,
     torch_profiler,
+    training_log,
 )
 from shippers.formats.base import Format, Reading
 from shippers.formats.lines import read_head
 
 _HEAD = 256 * 1024
+#: Trainers print thousands of lines of settings before the first step: of text that nothing else claims, so much is looked at.
+_TEXT_HEAD = 16 << 20
 
 #: In the order in which they are asked: what says what it is before what is known by its shape.
 FORMATS: dict[str, Format] = {one.name: one for one in (
-    archive.FORMAT, records.FORMAT, torch_profiler.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT, nvidia_smi_text.FORMAT,
-    nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT)}
+    archive.FORMAT, records.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
+    torch_profiler.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT, nvidia_smi_text.FORMAT,
+    nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
+    training_log.FORMAT, metric_csv.FORMAT)}
 
 
 def detect(path: Path) -> Format:
@@ -36,6 +45,11 @@ def detect(path: Path) -> Format:
     for one in FORMATS.values():
         if one.recognises(head):
             return one
+    if b"\0" not in head and len(head) == _HEAD:
+        head = read_head(path, _TEXT_HEAD)
+        for one in (mllog.FORMAT, training_log.FORMAT):
+            if one.recognises(head):
+                return one
     seen = head[:60]
     raise UnknownFormat(f"{path}: in no known format; it begins with {seen!r}.\n"
                         f"Name one with --reader: {', '.join(FORMATS)}" if head else f"{path}: empty")

@@ -149,9 +149,10 @@ _SICK = {
 def health(reading: GpuReading) -> Iterator[Finding]:
     """The errors that a reading shows."""
     device = reading.labels.get("gpu.pci.address", reading.gpu)
+    labels = tuple((name, reading.labels[name]) for name in ("gpu.index", "gpu.pci.address") if name in reading.labels)
     if reading.broken:
         yield Finding("gpu_error", "gpu_lost", "hardware", "fatal", "the driver cannot reach the GPU", "drain the node and restart it",
-                      device)
+                      device, labels)
     for metric, (kind, severity, reason, fix) in _SICK.items():
         if reading.metrics.get(metric, 0.0) > 0:
-            yield Finding("gpu_error", kind, "hardware", severity, reason, fix, device)
+            yield Finding("gpu_error", kind, "hardware", severity, reason, fix, device, labels)

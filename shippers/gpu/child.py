@@ -35,7 +35,7 @@ class Task:
     open_deadline_s: float
     """For opening the driver, which may have to wake the GPUs."""
     skip: tuple[int, ...] = ()
-    """Indexes of GPUs that are left alone until ordered otherwise."""
+    """Indexes of GPUs that are left alone until ordered otherwise; `protocol.EVENTS` for events."""
     vendor: str = "nvidia"
     """Whose driver is read: nvidia or amd."""
 
@@ -65,6 +65,8 @@ class Child:
         self._session: Driver | None = None
         self._read: set[int] = set()
         self._first_s = 0.0
+        self._listen: Callable[[], None] | None = None
+        """Listens to events; None once it does, and where nothing tells any."""
 
     def run(self, orders: int) -> None:
         """Read until the orders end."""
@@ -109,12 +111,22 @@ class Child:
         from shippers.gpu.session import Session
 
         session = Session(self._opening, lambda *heard: self._teller.tell(protocol.EVENT, *heard), self._stop)
+        self._listen = session.listener.run
         self._doings.append(session.listener.doing)
-        self._start(session.listener.run, "events")
+        if protocol.EVENTS not in self._task.skip:
+            self._add_events()
         return session
 
+    def _add_events(self) -> None:
+        listen, self._listen = self._listen, None
+        if listen is not None:
+            self._start(listen, "events")
+
     def _add(self, index: int) -> None:
-        """Read this GPU from now on."""
+        """Read this GPU from now on, or listen to events."""
+        if index == protocol.EVENTS:
+            self._add_events()
+            return
         if self._session is None or index in self._read:
             return
         beat = (self._first_s, self._task.interval_s, self._task.slow_interval_s)

@@ -16,9 +16,9 @@ class Doing:
         self.told = False
         """Whether it was told that this call hangs."""
 
-    def begin(self, call: str) -> None:
-        """A call is made now."""
-        self.since_s = SYSTEM_CLOCK.monotonic_s()
+    def begin(self, call: str, waits_s: float = 0.0) -> None:
+        """A call is made now, which may wait so long (s) by itself before its deadline begins."""
+        self.since_s = SYSTEM_CLOCK.monotonic_s() + waits_s
         self.call = call
 
     def end(self) -> None:

@@ -35,6 +35,8 @@ class Keeper:
     def __init__(self, clock: Clock, pace: Pace) -> None:
         self._clock, self._pace = clock, pace
         self.skips = Skips(pace.skip_s)
+        self._deaf = Skips(pace.skip_s)
+        """Of events: not listened to for a while, since waiting for them did not return."""
         self.process: ReadingProcess | None = None
         self.state = GpuState.STARTING
         self.text = ""
@@ -66,6 +68,10 @@ class Keeper:
                 case [protocol.STATE, str(reason), str(text), int(devices)]:
                     self.state, self.text, self.devices = GpuState[reason.upper()], text, devices
                     continue
+                case [protocol.HANG, None, protocol.EVENT_WAIT, *_]:
+                    hangs = True
+                    self._deaf.add(protocol.EVENTS, now_s)
+                    self._start_s = now_s  # readings go on at once
                 case [protocol.HANG, int() | None as index, *_]:
                     hangs = True
                     self._hang(index, now_s)
@@ -86,7 +92,7 @@ class Keeper:
             process.close()
             self._dying.remove(process)
         if self.process is not None:
-            for index in self.skips.over(now_s):
+            for index in (*self.skips.over(now_s), *self._events_due(now_s)):
                 self.process.order(index)
         elif len(self._dying) > 1:
             self.state = GpuState.STUCK
@@ -102,9 +108,10 @@ class Keeper:
         pace = self._pace
         # those whose time is over are tried again by this start
         self.skips.over(now_s)
+        self._events_due(now_s)
         task = {"interval_s": pace.interval_s, "slow_interval_s": pace.slow_interval_s, "deadline_s": pace.deadline_s,
                 "open_deadline_s": max(_OPEN_DEADLINE_S if pace.deadline_s >= 1 else 0.0, pace.deadline_s),
-                "skip": self.skips.skipped(now_s), "vendor": vendor}
+                "skip": self.skips.skipped(now_s) + self._deaf.skipped(now_s), "vendor": vendor}
         try:
             self.process = ReadingProcess(task)
         except OSError as error:
@@ -114,6 +121,18 @@ class Keeper:
         self.state, self.text = GpuState.STARTING, ""
         self.starts += 1
         self._began_s = self._heard_s = now_s
+
+    def _events_due(self, now_s: float) -> list[int]:
+        """Whether events are to be listened to again; that they come cannot be seen, so it is taken for granted until it hangs again."""
+        due = self._deaf.over(now_s)
+        for index in due:
+            self._deaf.answered(index, now_s)
+        return due
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether events are not listened to, since waiting for them did not return."""
+        return bool(self._deaf.waiting())
 
     def _hang(self, index: int | None, now_s: float) -> None:
         if index is None:

@@ -10,6 +10,7 @@ from typing import Any
 import pynvml
 
 from pinchpoint.clock import SYSTEM_CLOCK
+from shippers.gpu import protocol
 from shippers.gpu.doing import Doing
 from shippers.gpu.errors import DRIVER_GONE, GPU_IS_LOST, TIMEOUT, DriverGoneError
 
@@ -97,10 +98,13 @@ class Listener:
             self.doing.index = None
 
     def _wait(self) -> int:
+        self.doing.begin(protocol.EVENT_WAIT, _WAIT_MS / 1000)
         try:
             event = pynvml.nvmlEventSetWait_v2(self._set, _WAIT_MS)
         except pynvml.NVMLError as error:
             return int(error.value)
+        finally:
+            self.doing.end()
         kind = KINDS.get(event.eventType)
         uuid = next((uuid for uuid, (handle, _) in self._known.items() if _address(handle) == _address(event.device)), None)
         if kind is not None and uuid is not None:

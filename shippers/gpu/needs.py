@@ -37,6 +37,10 @@ NEEDS: tuple[Need, ...] = (
 )
 
 
+#: Causes of GPUs that take no reading which a GPU may lack: labels, or what the agent itself finds out.
+TAKE_NO_READING = frozenset(("I22", "I24"))
+
+
 def cannot_tell(missing: Collection[str]) -> list[Need]:
     """The causes that cannot be told where these readings are missing."""
     return [need for need in NEEDS if any(set(group) <= set(missing) for group in need.groups)]

@@ -1,27 +1,33 @@
 """Make records of what happens to GPUs: of what the driver tells, and of what differs between two readings, each once."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pinchpoint.clock import NS, format_time
+from pinchpoint.clock import NS
+from pinchpoint.gpu_errors import meaning_of
+from pinchpoint.gpu_errors.events import event_document
+from pinchpoint.gpu_errors.findings import Finding
 
 _ACTIONS = {1: "be reset", 2: "have its node rebooted", 3: "be drained of peer-to-peer traffic", 4: "be drained and reset",
             5: "have its IMEX domain recovered", 6: "have its bus reset", 7: "have its system rebooted"}
-_SAYS: dict[str, tuple[str, str]] = {
-    "ecc_corrected": ("memory errors were corrected", "hardware"),
-    "ecc_uncorrected": ("a memory error could not be corrected", "hardware"),
-    "ecc_storm": ("memory errors are corrected one after the other", "hardware"),
-    "row_remap": ("a row of memory was replaced", "hardware"),
-    "row_remap_pending": ("a row of memory waits for a reset of the GPU to be replaced", "hardware"),
-    "row_remap_failed": ("a row of memory could not be replaced", "hardware"),
-    "poison": ("bad data of memory reached a program, which can be ended alone", "hardware"),
-    "poison_fatal": ("bad data of memory reached the GPU, which has to be reset", "hardware"),
-    "power_source": ("the power source of the GPU changed", "power_or_cooling"),
-    "gpu_unavailable": ("the GPU is unavailable", "hardware"),
-    "gpu_lost": ("the driver has lost the GPU: it fell off the bus", "hardware"),
-    "gpu_returned": ("the GPU is back", "unknown"),
-    "gpu_unresponsive": ("the driver did not answer for the GPU in time", "driver"),
-    "gpu_recovered": ("the driver answers for the GPU again", "unknown"),
+#: Whom to blame, how bad it is, and the sentence.
+_SAYS: dict[str, tuple[str, str, str]] = {
+    "ecc_corrected": ("hardware", "warning", "memory errors were corrected"),
+    "ecc_uncorrected": ("hardware", "error", "a memory error could not be corrected"),
+    "ecc_storm": ("hardware", "error", "memory errors are corrected one after the other"),
+    "row_remap": ("hardware", "warning", "a row of memory was replaced"),
+    "row_remap_pending": ("hardware", "error", "a row of memory waits for a reset of the GPU to be replaced"),
+    "row_remap_failed": ("hardware", "fatal", "a row of memory could not be replaced"),
+    "poison": ("hardware", "error", "bad data of memory reached a program, which can be ended alone"),
+    "poison_fatal": ("hardware", "fatal", "bad data of memory reached the GPU, which has to be reset"),
+    "power_source": ("power_or_cooling", "warning", "the power source of the GPU changed"),
+    "gpu_unavailable": ("hardware", "fatal", "the GPU is unavailable"),
+    "gpu_lost": ("hardware", "fatal", "the driver has lost the GPU: it fell off the bus"),
+    "gpu_returned": ("unknown", "warning", "the GPU is back"),
+    "gpu_unresponsive": ("driver", "error", "the driver did not answer for the GPU in time"),
+    "events_unresponsive": ("driver", "warning", "waiting for events of the driver did not return: none are told for a while"),
+    "gpu_recovered": ("unknown", "warning", "the driver answers for the GPU again"),
 }
 #: A reading that grows or changes, and what happened when it does.
 _COMPARED = {"gpu.ecc.uncorrected": "ecc_uncorrected", "gpu.remapped_rows.corrected": "row_remap",
@@ -68,10 +74,11 @@ class News:
         if count > (_MOST_SEEN_OFTEN if kind in _SEEN_OFTEN else _MOST_A_MINUTE):
             self.held_back += 1
             return
-        reason, blame, about = _reason(kind, number)
-        self._records.append({
-            "@timestamp": format_time(time_ns), "event.action": "gpu_error", "event.reason": f"{reason}: {more}" if more else reason,
-            "host.name": self._host, "labels": {**labels, **about, "error.kind": kind, "error.blame": blame}})
+        finding = _finding(kind, number)
+        if more:
+            finding = dataclasses.replace(finding, reason=f"{finding.reason}: {more}")
+        finding = dataclasses.replace(finding, labels=(*labels.items(), *finding.labels))
+        self._records.append(event_document(finding, time_ns, host=self._host))
 
     def compare(self, time_ns: int, identity: str, labels: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """Tell what happened between the readings before and these; the driver may have told it already."""
@@ -88,14 +95,13 @@ def _changed(before: Mapping[str, float], now: Mapping[str, float]) -> Iterator[
             yield kind, int(now[name]) if kind == "recovery_action" else 0
 
 
-def _reason(kind: str, number: int) -> tuple[str, str, dict[str, str]]:
-    """Sentence, whom to blame, and labels."""
+def _finding(kind: str, number: int) -> Finding:
     if kind == "xid":
-        from pinchpoint.gpu_errors import meaning_of
-
         xid = meaning_of(number)
-        about = {"xid": str(number), "error.severity": "fatal" if xid.fatal else "error", "error.fix": xid.fix}
-        return f"XID {number}: {xid.meaning}", xid.blame, about
+        return Finding("gpu_error", kind, xid.blame, xid.severity, f"XID {number}: {xid.meaning}", xid.fix,
+                       labels=(("xid", str(number)), ("xid.name", xid.name)))
     if kind == "recovery_action":
-        return f"the GPU has to {_ACTIONS[number]}" if number in _ACTIONS else "the GPU needs no recovery any more", "hardware", {}
-    return *_SAYS[kind], {}
+        if number not in _ACTIONS:
+            return Finding("gpu_error", kind, "unknown", "warning", "the GPU needs no recovery any more")
+        return Finding("gpu_error", kind, "hardware", "fatal", f"the GPU has to {_ACTIONS[number]}")
+    return Finding("gpu_error", kind, *_SAYS[kind])

@@ -27,6 +27,11 @@ HANG = "hang"
 LEARNT = "learnt"
 """index, what cannot be read by reading with the reason, microseconds of a fast and of a slow round."""
 
+#: The call that waits for events: when it hangs, only events are left alone.
+EVENT_WAIT = "nvmlEventSetWait"
+#: In the place of a GPU's index, in orders and among what is left alone: events.
+EVENTS = -1
+
 
 class Teller:
     """Writes lines, each whole, from whichever thread."""

@@ -63,6 +63,8 @@ class GpuSource:
             said.append(self.state.value + (f" ({self._keeper.text})" if self._keeper.text else ""))
         if waiting := self._keeper.skips.waiting():
             said.append(f"the driver does not answer for GPU {', '.join(map(str, waiting))}, which is left alone for a while")
+        if self._keeper.is_deaf:
+            said.append("waiting for events of the driver did not return: they are not listened to for a while")
         if held := self._keeper.held():
             said.append(f"process {', '.join(map(str, held))} was killed and does not end: the driver holds it in a call")
         return "; ".join(said) or None
@@ -119,6 +121,8 @@ class GpuSource:
             case [protocol.HANG, int(index), str(call), float() | int() as seconds]:
                 self._tell(index, "gpu_unresponsive", f"{call} has not returned for {seconds:.1f} s")
                 self._flag(index, "gpu.unresponsive", 1.0)
+            case [protocol.HANG, None, protocol.EVENT_WAIT, *_]:
+                self._news.tell(self._clock.now_ns(), "", {}, "events_unresponsive")
             case [protocol.HANG, None, str(call), float() | int() as seconds]:
                 self._news.tell(self._clock.now_ns(), "", {}, "gpu_unresponsive", more=f"{call} has not returned for {seconds:.1f} s")
             case [protocol.LEARNT, int(index), dict(missing), int(fast_us), int(slow_us)]:

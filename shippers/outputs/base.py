@@ -24,8 +24,8 @@ class Output(Protocol):
     def most_bytes(self) -> int:
         """How much to take next."""
 
-    def deliver(self, items: Sequence[Item]) -> None:
-        """Return when every item is settled, however long that takes.
+    def deliver(self, items: Sequence[Item], *, may_leave: bool = False) -> Sequence[Item]:
+        """Return when every item is settled, however long that takes; with `may_leave` a few may be given back to go with the next.
 
         Raises: StoppedError; StoreError when it gives up because of a patience it was made with. Nothing is settled then.
         """

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -74,32 +75,36 @@ class ElasticOutput:
     def most_bytes(self) -> int:
         return self._most_bytes
 
-    def deliver(self, items: Sequence[Item]) -> None:
+    def deliver(self, items: Sequence[Item], *, may_leave: bool = False) -> Sequence[Item]:
+        left: list[Item] = []
         kinds = {"log"} if isinstance(items, LogItems) else {item.kind for item in items}
         for kind, some in [(kinds.pop(), items)] if len(kinds) == 1 else by_kind(items):
             if kind == "metric":
                 self._deliver_metrics(some)
             else:
-                self._settle(stream_of(kind, self._namespace), some)
+                left += cast(list[Item], self._settle(stream_of(kind, self._namespace), some, may_leave=may_leave).left)
         self._account()
+        return left
 
     def _deliver_metrics(self, readings: Sequence[Item]) -> None:
         target = stream_of("metric", self._namespace)
         late: list[Document] = []
         items: Sequence[Document] = [_named(item) for item in readings]
         if not self._time_series:
-            unset = self._settle(target, items, _wants_no_id, _is_late)
+            unset = self._settle(target, items, _wants_no_id, _is_late).elsewhere
             self._time_series = any(map(_wants_no_id, unset))
             late += [one.item for one in unset if _is_late(one)]
             items = [one.item for one in unset if _wants_no_id(one)]
         if items:
-            late += [_with_id(one.item, items) for one in self._settle(target, [Outgoing(None, item.document) for item in items], _is_late)]
+            unnamed = [Outgoing(None, item.document) for item in items]
+            late += [_with_id(one.item, items) for one in self._settle(target, unnamed, _is_late).elsewhere]
         if late:
             self._settle(late_metrics(self._namespace), late)
 
-    def _settle(self, target: str, items: Sequence[Document], *elsewhere: Callable[[Rejected], bool]) -> list[Rejected]:
-        """Send documents until each is settled; returns those that are wanted elsewhere."""
-        settlement = self._sent(target, items, lambda rejected: any(wanted(rejected) for wanted in elsewhere))
+    def _settle(self, target: str, items: Sequence[Document], *elsewhere: Callable[[Rejected], bool],
+                may_leave: bool = False) -> Settlement:
+        """Send documents until each is settled, wanted elsewhere, or left."""
+        settlement = self._sent(target, items, lambda rejected: any(wanted(rejected) for wanted in elsewhere), may_leave)
         while settlement.rejected:
             try:
                 self._letters.keep(target, settlement.rejected)
@@ -109,12 +114,12 @@ class ElasticOutput:
                 self._counters.add("dead_letter_full", detail=str(error))
                 self._wait_in_trouble(str(error))
         self._trouble = None
-        return settlement.elsewhere
+        return settlement
 
-    def _sent(self, target: str, items: Sequence[Document], elsewhere: Callable[[Rejected], bool]) -> Settlement:
+    def _sent(self, target: str, items: Sequence[Document], elsewhere: Callable[[Rejected], bool], may_leave: bool) -> Settlement:
         while True:
             try:
-                settlement = self._sender.send(target, items, elsewhere=elsewhere)
+                settlement = self._sender.send(target, items, elsewhere=elsewhere, may_leave=may_leave)
             except (DeliveryRefused, StoreRefused) as refused:
                 if self._patience_s is not None:
                     raise

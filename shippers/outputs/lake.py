@@ -56,7 +56,7 @@ class LakeOutput:
     def most_bytes(self) -> int:
         return _MOST_BYTES
 
-    def deliver(self, items: Sequence[Item]) -> None:
+    def deliver(self, items: Sequence[Item], *, may_leave: bool = False) -> Sequence[Item]:
         data = pack(b"".join([b'{"kind":"%b",%b\n' % (item.kind.encode(), item.document[1:]) for item in items]))
         since_s = self._clock.monotonic_s()
         while True:
@@ -73,6 +73,7 @@ class LakeOutput:
         self._counts["stored"] += len(items)
         self._counts["bytes"] += len(data)
         self._counts["segments"] += 1
+        return ()
 
     def trouble(self) -> str | None:
         return self._trouble

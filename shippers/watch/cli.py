@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,6 +27,9 @@ from shippers.watch.session import Outcome, Session, child_environment
 from shippers.watch.signals import die_by
 from shippers.watch.spool import WATCH_FILE, RecordWriter, Spool, spool_parent
 
+if TYPE_CHECKING:
+    from shippers.live.beside import LiveView
+
 _SCRIPT = re.compile(r"(?:.*/)?([^/]+)\.(?:py|sh)")
 
 
@@ -38,10 +42,12 @@ _SCRIPT = re.compile(r"(?:.*/)?([^/]+)\.(?:py|sh)")
               help="Write the verdict as JSON too; - is stdout, after the command's output.")
 @click.option("--report", "page", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the verdict as a page to look at and to send, too.")
+@click.option("--live", is_flag=True, help="Show phases, ranks, GPUs and suspicion on the terminal while it runs; the end of what the "
+              "command printed there follows when it is over.")
 @click.option("--no-verdict", is_flag=True, help="Keep the records, leave the analysis to `pinchpoint analyze`.")
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def watch(config: Config, store: str, workload: str | None, run_id: str | None, verdict_file: str | None, page: Path | None,
-          no_verdict: bool, command: tuple[str, ...]) -> None:
+          live: bool, no_verdict: bool, command: tuple[str, ...]) -> None:
     """Run a command and say at its end why it was slow.
 
     COMMAND runs as it would without this: with the same input, output, terminal and signals, and watch ends with its exit
@@ -52,6 +58,8 @@ def watch(config: Config, store: str, workload: str | None, run_id: str | None, 
       pinchpoint watch -- python train.py --epochs 3
     The verdict as JSON, for a program:
       pinchpoint watch --verdict verdict.json -- torchrun train.py
+    Look on while it runs:
+      pinchpoint watch --live -- python train.py
     """
     if verdict_file and verdict_file != "-":
         check_target("--verdict", Path(verdict_file))
@@ -62,7 +70,7 @@ def watch(config: Config, store: str, workload: str | None, run_id: str | None, 
     spool = Spool.create(spool_parent(store), run_id)
     with contextlib.closing(spool):
         try:
-            session = _start(command, spool, run_id, workload, config)
+            session = _start(command, spool, run_id, workload, config, live)
         except CannotStartError as error:
             spool.discard()
             _say(str(error))
@@ -92,7 +100,7 @@ def workload_of(command: Sequence[str]) -> str:
     return Path(command[0]).name
 
 
-def _start(command: Sequence[str], spool: Spool, run_id: str, workload: str, config: Config) -> Session:
+def _start(command: Sequence[str], spool: Spool, run_id: str, workload: str, config: Config, live: bool) -> Session:
     host = socket.gethostname()
     common = {"run.id": run_id, "run.workload": workload, "host.name": host}
     writer = RecordWriter(spool.folder / WATCH_FILE, common, f"{run_id}-{secrets.token_hex(4)}")
@@ -103,7 +111,24 @@ def _start(command: Sequence[str], spool: Spool, run_id: str, workload: str, con
         from shippers.gpu.source import GpuSource
 
         gpus = GpuSource(host, SYSTEM_CLOCK, Pace(config.ship.gpu.interval_s, config.ship.gpu.slow_interval_s))
-    return Session(command, environment, writer, host, SYSTEM_CLOCK, config.watch.interval_s, gpus)
+    view = _live_view(spool, run_id, config) if live else None
+    try:
+        return Session(command, environment, writer, host, SYSTEM_CLOCK, config.watch.interval_s, gpus, view)
+    except BaseException:
+        if view is not None:
+            view.close()
+        raise
+
+
+def _live_view(spool: Spool, run_id: str, config: Config) -> "LiveView | None":
+    """The view on our terminal; None, and a word, where there is none."""
+    screen = next((stream.fileno() for stream in (sys.stdout, sys.stderr) if stream is not None and stream.isatty()), None)
+    if screen is None:
+        _say("--live needs a terminal, and neither stdout nor stderr is one: the command runs without it")
+        return None
+    from shippers.live.beside import LiveView
+
+    return LiveView(screen, spool.folder, run_id, config)
 
 
 def _conclude(config: Config, store_url: str, spool: Spool, run_id: str, outcome: Outcome, verdict_file: str | None,

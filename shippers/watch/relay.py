@@ -9,6 +9,8 @@ from collections.abc import Callable
 _CHUNK_BYTES = 1 << 16
 # What a pipe that polls as writable takes without blocking (PIPE_BUF).
 _SAFE_BYTES = 4096
+#: Of what is printed behind a live view this much is shown at its end.
+HELD_BYTES = 1 << 18
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
@@ -25,12 +27,25 @@ class Relay:
         self._tap = tap
         self._pending = memoryview(b"")
         self._reading = True
+        self._held: bytearray | None = None
+        self._held_cut = False
         self.broken = False
 
     @property
     def open(self) -> bool:
         """Whether something may still come through."""
         return self._reading or bool(self._pending)
+
+    def hold(self) -> None:
+        """Keep the end of what is read, up to `HELD_BYTES`, while something else has the screen; the command does not wait."""
+        self._held = bytearray()
+
+    def release(self) -> None:
+        """Pass on what was kept, from the beginning of a line, and from now on everything."""
+        if self._held is None:
+            return
+        kept, self._held = bytes(self._held), None
+        self._pending = memoryview(kept.partition(b"\n")[2] if self._held_cut else kept)
 
     def interest(self) -> dict[int, int]:
         """What to poll for."""
@@ -71,7 +86,13 @@ class Relay:
             return False
         self._pending = memoryview(data)
         self._tap(data)
-        if self._most_bytes == _CHUNK_BYTES:  # it cannot block: most of the time this spares another turn of the loop
+        if self._held is not None:
+            self._held += data
+            self._pending = memoryview(b"")
+            if len(self._held) > 2 * HELD_BYTES:
+                del self._held[:-HELD_BYTES]
+                self._held_cut = True
+        elif self._most_bytes == _CHUNK_BYTES:  # it cannot block: most of the time this spares another turn of the loop
             self._write()
         return True
 
@@ -107,9 +128,9 @@ def _without_blocking(target: int) -> tuple[int, int]:
 
 
 class KeyRelay:
-    """What is typed, on its way to the pseudo terminal of the command."""
+    """What is typed, on its way to the pseudo terminal of the command; the tap says what of it goes on."""
 
-    def __init__(self, source: int, target: int, tap: Callable[[bytes], None]) -> None:
+    def __init__(self, source: int, target: int, tap: Callable[[bytes], bytes]) -> None:
         self._source = source
         self._target = target
         self._tap = tap
@@ -128,10 +149,10 @@ class KeyRelay:
                     self._pending = self._pending[os.write(self._target, self._pending) :]
             elif ready.get(self._source, 0):
                 data = os.read(self._source, 1024)
-                self._pending = data
                 if not data:
                     return False
-                self._tap(data)
+                self._pending = data
+                self._pending = self._tap(data)
         except BlockingIOError:
             return True
         except OSError:

@@ -20,6 +20,7 @@ from shippers.watch.terminal import would_stop
 
 if TYPE_CHECKING:
     from shippers.gpu.source import GpuSource
+    from shippers.live.beside import LiveView
 
 #: After the end of the command, how long its output may be silent, and how long it may go on, before it is left behind:
 #: a process that the command started and did not end may hold it open for days.
@@ -44,8 +45,8 @@ class Session:
     """One command while it is watched."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], writer: RecordWriter, host: str, clock: Clock,
-                 interval_s: float, gpus: "GpuSource | None" = None) -> None:
-        """Start the command; the session closes `gpus` at its end.
+                 interval_s: float, gpus: "GpuSource | None" = None, view: "LiveView | None" = None) -> None:
+        """Start the command; the session closes `gpus` and `view` at its end.
 
         Raises: CannotStartError.
         """
@@ -69,6 +70,12 @@ class Session:
         self._sampler.follow(self._child.pid)
         self._cutters = {output.name: LineCutter(output.name) for output in self._child.outputs}
         self._relays = [Relay(output.source, output.target, self._tap(output.name)) for output in self._child.outputs]
+        self._view = view
+        if view is not None:
+            self._sampler.processes.left_out.add(view.pid)
+            for output, relay in zip(self._child.outputs, self._relays, strict=True):
+                if view.holds_screen and os.isatty(output.target):
+                    relay.hold()
         self._keys: KeyRelay | None = None
         self._chunks: list[tuple[int, str, bytes]] = []
         self._chunks_bytes = 0
@@ -85,6 +92,7 @@ class Session:
             still_running = self._left_running()
             self._finish()
         finally:
+            self._close_view()
             if self._child.terminal is not None:
                 self._child.terminal.restore()
         return Outcome(self._status or 0, still_running, self._writer.lost)
@@ -103,6 +111,7 @@ class Session:
     def _goes_on(self) -> bool:
         if self._status is None:
             return True
+        self._close_view()
         now_s = self._clock.monotonic_s()
         if now_s - self._moved_s > _QUIET_S or now_s - self._ended_s > _LINGER_S:
             for relay in self._relays:
@@ -173,6 +182,8 @@ class Session:
                 return
             if pid == 0:
                 return
+            if self._view is not None and pid == self._view.pid and not os.WIFSTOPPED(status):
+                self._close_view(os.waitstatus_to_exitcode(status))
             if pid != self._child.pid:
                 continue
             if os.WIFSTOPPED(status):
@@ -187,6 +198,7 @@ class Session:
     def _stop(self) -> None:
         """Follow the command into its stop, with the terminal as it was, until somebody continues us."""
         self._stop_asked = False
+        self._close_view()
         if self._child.terminal is not None:
             self._child.terminal.restore()
             self._keys = None
@@ -211,12 +223,26 @@ class Session:
         if terminal.is_raw and self._keys is None:
             self._keys = KeyRelay(STDIN, screen.near, self._on_keys)
 
-    def _on_keys(self, data: bytes) -> None:
-        """Let ^Z stop the command; a shell in it deals with the key by itself, for its programs are in groups of their own."""
+    def _close_view(self, status: int | None = None) -> None:
+        """Give the screen back to the command, for good; `status` is how the view ended, if it has."""
+        if self._view is not None:
+            self._view.close(status)
+            for relay in self._relays:
+                relay.release()
+
+    def _on_keys(self, data: bytes) -> bytes:
+        """What goes on to the command: all, but for a q that closes the live view.
+
+        ^Z stops the command; a shell in it deals with the key by itself, for its programs are in groups of their own.
+        """
         screen = self._child.screen
         if screen is not None and (key := screen.stop_key()) is not None and key in data and screen.group_is(self._child.pid):
             self._stop_asked = True
             self._stop_command()
+        if self._view is not None and self._view.open and (b"q" in data or b"Q" in data):
+            self._close_view()
+            return data.replace(b"q", b"", 1) if b"q" in data else data.replace(b"Q", b"", 1)
+        return data
 
     def _stop_command(self) -> None:
         """Stop the command as SIGTSTP would, which the kernel keeps from a session that nobody outside could continue; we can."""

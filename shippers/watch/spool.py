@@ -13,7 +13,7 @@ from typing import Any
 from pinchpoint.errors import StoreError, UsageError
 
 WATCH_FILE = "watch.ndjson"
-_LOCK_FILE = "lock"
+LOCK_FILE = "lock"
 _FLUSH_BYTES = 1 << 16
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # json.dumps would make an encoder each time
 
@@ -36,7 +36,7 @@ class Spool:
         fresh = parent / f".{name}.{secrets.token_hex(4)}"
         try:
             fresh.mkdir(parents=True)
-            lock = os.open(fresh / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            lock = os.open(fresh / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 folder = fresh.rename(parent / name)
@@ -52,7 +52,7 @@ class Spool:
         for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
             if folder.name.startswith("."):
                 continue
-            lock = lock_if_free(folder / _LOCK_FILE)
+            lock = lock_if_free(folder / LOCK_FILE)
             if lock is not None:
                 yield cls(folder, lock)
 
@@ -68,12 +68,12 @@ class Spool:
     def close(self) -> None:
         """Let go of the folder, and remove it unless a file is left in it."""
         if not self.files():
-            (self.folder / _LOCK_FILE).unlink(missing_ok=True)
+            (self.folder / LOCK_FILE).unlink(missing_ok=True)
             try:
                 self.folder.rmdir()
             except OSError:
                 # A process that still runs has begun a file just now: the lock file makes the folder one left behind.
-                (self.folder / _LOCK_FILE).touch()
+                (self.folder / LOCK_FILE).touch()
         os.close(self._lock)
 
 

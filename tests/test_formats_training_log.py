@@ -1,0 +1,84 @@
+"""Logs of trainers: the time of each step is read as it was printed, whoever printed it."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shippers.formats import detect, open_input
+from shippers.formats.step_lines import StepTime, Timers, parse_line
+
+MEGATRON = (" iteration {step:8d}/    1000 | consumed samples: 80 | elapsed time per iteration (ms): {ms} | learning rate: 1.0E-04 |\n"
+            "time (ms) | forward-compute: {forward} | forward-recv: 20.0 | backward-compute: 500.0 | optimizer: 100.0 | "
+            "batch-generator: 10.0\n")
+
+
+@pytest.mark.parametrize(("line", "step", "seconds"), [
+    (b" iteration       20/    1000 | consumed samples: 80 | elapsed time per iteration (ms): 1354.9 | lr", 20, 1.3549),
+    (b"[2024-05-01 12:00:00] iteration 7/ 10 | elapsed time per iteration (s): 2.5 |", 7, 2.5),
+    (b"iter 100: loss 2.3114, time 123.45ms, mfu 30.12%", 100, 0.12345),
+    (b"steps: 10 loss: 2.1012 iter time (s): 0.512 samples/sec: 31.250", 10, 0.512),
+    (b"step:100/1390 train_loss:4.0 train_time:1234ms step_avg:142.50ms", 100, 0.1425),
+    (b"Epoch 0: : 12%|# | 12/100 [00:12<01:30, global_step=12.0, train_step_timing in s=1.230]", 12, 1.23),
+])
+def test_the_lines_of_each_trainer(line, step, seconds):
+    """Step and seconds come out whatever the unit is."""
+    found = parse_line(line)
+
+    assert isinstance(found, StepTime)
+    assert (found.step, found.seconds) == (step, pytest.approx(seconds))
+
+
+@pytest.mark.parametrize("line", [
+    b"", b"loading step 3 of 4", b"iteration 5: loss 2.0", b"time: 3.2s", b"step 4 time -1s", b"step 4 time 0.0s", b"the times of step",
+    b"checkpoint of step 12 saved", b"elapsed time per iteration (ms)", b"\xff\xfe iteration", b"step 1 time 1e99s"])
+def test_other_lines_tell_nothing(line):
+    """A line without a step and a time that can be one is no step."""
+    assert parse_line(line) is None
+
+
+def test_newer_timers_of_megatron_tell_the_slowest_rank():
+    """They stand on lines of their own as (min, max) over the ranks."""
+    assert parse_line(b"    forward-compute ................................: (10.50, 30.00)") == Timers({"forward": 0.03})
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_no_line_breaks_the_parser(line):
+    """Whatever a log holds, a line is a step, timers or nothing."""
+    assert parse_line(b"iteration 3/ " + line) is None or isinstance(parse_line(line), StepTime | Timers | None)
+
+
+def test_printed_milliseconds_are_told_as_printed(tmp_path):
+    """Shares are the printed timers over the printed time; each line stands for the steps since the one before."""
+    log = tmp_path / "run.out"
+    log.write_text("noise\n" + "".join(MEGATRON.format(step=10 * n, ms=1000.0, forward=300.0) for n in range(1, 6)))
+
+    reading = open_input(log)
+    batches = list(reading)
+    steps = [row for kind, batch in batches if kind == "step" for row in batch.to_pylist()]
+    told = [dict(row["metrics"]) for kind, batch in batches if kind == "metric" for row in batch.to_pylist()]
+
+    assert reading.reader == "training_log"
+    assert [row["step"] for row in steps] == list(range(1, 51))
+    assert {row["duration_s"] for row in steps} == {1.0}
+    assert told == [pytest.approx({"told.forward": 0.3, "told.communication": 0.02, "told.backward": 0.5, "told.optimizer": 0.1,
+                                   "told.data_wait": 0.01})]
+    assert steps[0]["phase.forward_s"] == pytest.approx(0.29)
+
+
+def test_steps_are_found_behind_a_long_prologue(tmp_path):
+    """Trainers print megabytes of settings first; gzip is unpacked."""
+    log = tmp_path / "run.out"
+    log.write_text("using arguments ...\n" * 40_000 + "".join(f"iter {n}: loss 2.0, time 50.0ms\n" for n in range(5)))
+
+    assert detect(log).name == "training_log"
+
+
+def test_a_counter_that_jumps_counts_once(tmp_path):
+    """After a restart from a checkpoint the number goes back: the line is one step."""
+    log = tmp_path / "run.out"
+    log.write_text("".join(f"iter {n}: loss 2.0, time 50.0ms\n" for n in (1, 2, 900_000, 3)))
+
+    steps = [row["step"] for kind, batch in open_input(log) if kind == "step" for row in batch.to_pylist()]
+
+    assert steps == [1, 2, 900_000, 3]
