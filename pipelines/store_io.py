@@ -113,13 +113,13 @@ def save_answer(answer: dict[str, Any], store_url: str, folder: str | None) -> N
     answer = {**answer, "incidents": settle(answer["incidents"], old)}
     for incident in answer["incidents"]:
         store.put_incident(incident)
-    save_causes(store_url, answer["incidents"])
+    save_causes(store_url, answer["incidents"], answer["observed"]["ranks"])
     if folder is not None:
         (Path(folder) / f"{records.content_id(run)}.json").write_text(json.dumps(answer), "utf-8")
 
 
-def save_causes(store_url: str, incidents: Iterable[dict[str, Any]]) -> None:
-    """Write the causes of incidents flat, one record each, as tables and dashboards want them."""
+def save_causes(store_url: str, incidents: Iterable[dict[str, Any]], ranks: int) -> None:
+    """Write the causes of incidents of one run flat, one record each, as tables and dashboards want them."""
     from pinchpoint.clock import parse_time
 
     for incident in incidents:
@@ -137,5 +137,8 @@ def save_causes(store_url: str, incidents: Iterable[dict[str, Any]]) -> None:
                 "cause.name": [one["cause"] for one in causes], "cause.category": [one["category"] for one in causes],
                 "cause.confidence": [one["confidence"] for one in causes], "lost_seconds": [one["lost_seconds"] for one in causes],
                 "lost_ratio": [one["share"] for one in causes],
+                "lost_gpu_hours": [None if one["lost_seconds"] is None else one["lost_seconds"] * ranks / 3600 for one in causes],
+                "cause.summary": [one["summary"] for one in causes], "cause.why": ["\n".join(one["why"]) for one in causes],
+                "cause.fix": ["\n".join(one["fix"]) for one in causes],
             })
             open_store(store_url).append("cause", batch, f"cause-{incident['id']}")
