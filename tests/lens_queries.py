@@ -9,7 +9,7 @@ from typing import Any
 Body = dict[str, Any]
 
 _TOKEN = re.compile(r'\s*(?:("(?:\\.|[^"])*")|([()])|(<=|>=|<|>|:)|([^\s()<>:"]+))')
-#: Colours by intervals that Kibana would choose by itself.
+#: In the place of the interval that Kibana chooses by the time range.
 INTERVAL = "60s"
 
 
@@ -144,6 +144,15 @@ def rows(request: Request, answer: Body) -> list[Body]:
     assert answer["_shards"]["failed"] == 0, json.dumps(answer["_shards"])
     whole = {"doc_count": answer["hits"]["total"]["value"], **answer.get("aggregations", {})}
     return list(_rows(whole, request, request.order))
+
+
+def shown(panel: Body, found: list[Body], request: Request) -> list[Body]:
+    """Rows as a table sorts them, without a value last; other charts keep the order of the answer."""
+    sorting = panel["embeddableConfig"]["attributes"]["state"]["visualization"].get("sorting")
+    if sorting is None:
+        return found
+    label = request.columns[sorting["columnId"]]["label"]
+    return sorted(found, key=lambda row: (row[label] is None, -(row[label] or 0)))
 
 
 def _rows(level: Body, request: Request, order: tuple[str, ...]) -> Iterator[Body]:

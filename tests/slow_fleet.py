@@ -10,7 +10,7 @@ from benchmarks.gpu_scenarios.steps import START
 from click.testing import CliRunner
 
 from pinchpoint import records
-from pinchpoint.clock import NS
+from pinchpoint.clock import NS, parse_time
 from pinchpoint.store import IncidentFilter, open_store
 from pipelines.cli import analyze
 
@@ -40,7 +40,8 @@ def provoke(url: str) -> Slow:
     case, store = make(scenario, _SEED), open_store(url)
     store.append("step", _steps(case.steps, case.uuids[0], case.ranks[0]), "steps")
     for number, batch in enumerate(case.metrics):
-        store.append("metric", batch, f"metrics-{number}")
+        store.append("metric", _with_flags(batch), f"metrics-{number}")
+    store.append("step", _quiet_steps(), "quiet")
     store.append("metric", _services(), "services")
     store.append("event", case.events, "events")
     store.append("event", _events(), "changes")
@@ -48,6 +49,8 @@ def provoke(url: str) -> Slow:
     done = CliRunner().invoke(analyze, ["--store", url])
     assert done.exit_code == 0, done.output
     incidents = store.query_incidents(IncidentFilter())
+    if not list(store.splits("evidence")):
+        store.append("evidence", _evidence(incidents), "evidence")
     leading = next(one for one in incidents if any(cause["id"] == scenario.cause for cause in one["causes"]))
     store.label(leading["id"], "confirmed", "the fan was blocked", START + 3000 * NS)
     return Slow(url, url.partition("namespace=")[2], leading["id"], leading["run"], case.uuids[0], case.ranks[0])
@@ -63,6 +66,35 @@ def _steps(batch: pa.RecordBatch, gpu: str, rank: int) -> pa.RecordBatch:
     for place, name in enumerate(("evaluation", "compile", "gc")):
         given[f"phase.{name}_s"] = np.where(step % 100 == place, 0.01, 0.0)
     return records.batch("step", given)
+
+
+def _quiet_steps() -> pa.RecordBatch:
+    """A run that gets slower and of which nothing else is known: what has to be shipped to tell why is said."""
+    size = 400
+    duration = np.where(np.arange(size) < size // 2, 0.5, 1.0)
+    return records.batch("step", {
+        "@timestamp": START + np.round(np.concatenate(([0.0], np.cumsum(duration)[:-1])) * NS).astype(np.int64),
+        "event.id": [f"quiet-{number}" for number in range(size)], "run.id": ["quiet"] * size, "run.workload": ["vision"] * size,
+        "rank": [0] * size, "step": np.arange(size), "host.name": ["node-9"] * size, "duration_s": duration,
+        "phase.forward_s": duration * 0.9})
+
+
+def _with_flags(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Readings of GPUs with the flags of the moment beside the counters of seconds: NVML tells both."""
+    rows = batch.to_pylist()
+    before: dict[str, float] = {}
+    for row in sorted(rows, key=lambda row: row["@timestamp"]):
+        found = dict(row["metrics"])
+        if row["entity.kind"] == "gpu" and "gpu.throttled.hardware_thermal_s" in found:
+            name, held = row["entity.id"], found["gpu.throttled.hardware_thermal_s"]
+            hot = float(held > before.get(name, held))
+            before[name] = held
+            found |= {"gpu.clocks_event.hardware_slowdown": hot, "gpu.clocks_event.hardware_thermal": hot,
+                      "gpu.clocks_event.software_thermal": hot, "gpu.clocks_event.power_brake": 0.0,
+                      "gpu.clocks_event.software_power_cap": 0.0}
+            row["metrics"] = list(found.items())
+    given = {name: batch.column(name) for name in batch.schema.names}
+    return records.batch("metric", {**given, "metrics": [row["metrics"] for row in rows]})
 
 
 def _services() -> pa.RecordBatch:
@@ -94,11 +126,36 @@ def _services() -> pa.RecordBatch:
     return records.batch("metric", columns)
 
 
+def _evidence(incidents: list[dict[str, object]]) -> pa.RecordBatch:
+    rows: list[dict[str, object]] = []
+    for one in incidents:
+        begin = parse_time(one["start"])
+        about = {"run.id": one["run"], "run.workload": one["workload"], "incident.id": one["id"], "symptom.name": "step_time"}
+        for point in range(40):
+            slow = 1.5 if point >= 20 else 1.0
+            at = {**about, "@timestamp": begin + (point - 20) * 10 * NS}
+            for series, value in (("step_time", slow), ("rank.min", 0.9), ("rank.median", 1.0), ("rank.max", slow)):
+                rows.append({**at, "series": series, "value": value, "unit": "s", "symptom.baseline": 1.0, "entity.kind": "run",
+                             "entity.id": one["run"]})
+            for rank in range(4):
+                rows.append({**at, "series": "rank", "value": slow if rank == 2 else 1.0, "unit": "s", "entity.kind": "rank",
+                             "entity.id": f"rank:{rank}", "host.name": "node-0"})
+            for cause in one["causes"]:
+                for piece in cause["evidence"]:
+                    if isinstance(piece["value"], float | int):
+                        rows.append({**at, "series": piece["fact"], "value": piece["value"] if point >= 20 else 0.0, "unit": piece["unit"],
+                                     "limit": piece["limit"], "cause.id": cause["id"], "cause.name": cause["cause"],
+                                     "entity.kind": cause["entity"]["kind"], "entity.id": cause["entity"]["id"]})
+    names = {name for row in rows for name in row}
+    return records.batch("evidence", {"event.id": [f"evidence-{number}" for number in range(len(rows))],
+                                      **{name: [row.get(name) for row in rows] for name in names}})
+
+
 def _events() -> pa.RecordBatch:
     return records.batch("event", {
         "@timestamp": [START + 100 * NS, START + 650 * NS], "event.id": ["deploy", "xid"], "run.id": ["run", None],
         "run.workload": [WORKLOAD, None], "event.action": ["deploy", "gpu_error"], "event.reason": ["image 42", "XID 79"],
-        "host.name": [None, "node-0"], "rank": pa.array([None, 2], pa.int64())})
+        "host.name": ["node-0", "node-0"], "rank": pa.array([None, 2], pa.int64())})
 
 
 def _lines() -> pa.RecordBatch:

@@ -20,9 +20,6 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(600)]
 
 OBJECTS_BY_ID = {one["id"]: one for one in map(json.loads, (ROOT / OBJECTS).read_text("utf-8").splitlines())}
 DASHBOARDS = [board.id for board in BOARDS]
-#: Panels of which the planted run has nothing.
-NOTHING_PLANTED: dict[str, str] = {}
-
 Rows = list[dict[str, Any]]
 
 
@@ -49,7 +46,7 @@ class Asked:
         panel = next(one for one in panels(board) if one["panelIndex"] == key)
         # a dashboard of one incident is always filtered by it
         span = {"bool": {"filter": [self.span, {"term": {"incident.id": self.slow.incident}}]}} if board == ids.INCIDENT else self.span
-        return [lens_queries.rows(request, self.search(request.index, request.body))
+        return [lens_queries.shown(panel, lens_queries.rows(request, self.search(request.index, request.body)), request)
                 for request in lens_queries.requests(panel, self.titles, references, span)]
 
 
@@ -122,7 +119,7 @@ def test_the_planted_cause_leads_the_causes(asked: Asked) -> None:
     """The table of causes begins with the one that was planted, and says what it costs."""
     [rows] = asked.panel(ids.INCIDENTS, "causes")
 
-    assert rows[0]["Cause"] == "thermal_throttling"
+    assert rows[0]["Cause"] == "gpu_thermal_throttle"
     assert rows[0]["Lost GPU-hours"] == pytest.approx(rows[0]["Lost time"] * 4 / 3600)
 
 
@@ -132,7 +129,7 @@ def test_the_incident_can_be_opened_from_the_list(asked: Asked) -> None:
     row = next(row for row in rows if row["Incident"] == asked.slow.incident)
 
     assert row["Category"] == "infrastructure"
-    assert row["Raw logs"].startswith("discover#/?_g=(time:(from:'2026-01-01T")
+    assert row["Raw logs"].startswith("discover#/?_g=(time:(from:'2025-12-31T23:")
     assert "index:'pinchpoint-logs'" in row["Raw logs"]
 
 
@@ -153,9 +150,9 @@ def test_the_hot_gpu_tops_the_gpus(asked: Asked) -> None:
     assert next(row for row in runs if row["GPU"] == asked.slow.gpu)["Rank"] == asked.slow.rank
 
 
-def test_an_idle_gpu_that_is_held_is_counted(asked: Asked) -> None:
-    """One GPU has a process and does nothing."""
-    assert asked.panel(ids.GPU, "idle") == [[{"Idle though held": 1}]]
+def test_throttled_gpus_are_counted(asked: Asked) -> None:
+    """Only the planted GPU was slowed by heat."""
+    assert asked.panel(ids.GPU, "throttled") == [[{"Throttled": 1}]]
 
 
 def test_the_slow_rank_is_seen_in_its_own_time(asked: Asked) -> None:

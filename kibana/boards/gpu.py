@@ -29,9 +29,7 @@ BOARD = Board(
             (Number("gpus", "GPUs reporting", _METRICS, Metric("unique_count", "entity.id", "GPUs reporting", "count"), (_GPU,)), 8),
             (Number("busy", "Busy", _METRICS, _metric("average", "gpu.busy_ratio", "Busy", "ratio"), (_GPU,),
                     "Mean over GPUs and time"), 8),
-            (Number("idle", "Idle though held", _METRICS, Metric("unique_count", "entity.id", "Idle though held", "count"),
-                    (_GPU, Is("metrics.gpu.busy_ratio", "<0.05"), Is("metrics.gpu.processes", ">0")),
-                    "GPUs with a process, for some time", (1, 3)), 8),
+            (Number("hottest", "Hottest", _METRICS, _metric("max", "gpu.temperature_celsius", "Hottest", "°C"), (_GPU,)), 8),
             (Number("throttled", "Throttled", _METRICS, Metric("unique_count", "entity.id", "Throttled", "count"),
                     (_GPU, Is(_HOT, ">0")), "GPUs, by heat or power brake", (1, 3)), 8),
             (Number("errors", "GPU errors", _EVENTS, Metric("count", None, "GPU errors", "count"), (Is("event.action", "gpu_error"),),
@@ -52,15 +50,22 @@ BOARD = Board(
         row(10,
             (Chart("busy-spread", "Busy: least, median and most over the GPUs", (
                 Layer(_METRICS, (_metric("min", "gpu.busy_ratio", "Least", "ratio"), _metric("median", "gpu.busy_ratio", "Median", "ratio"),
-                                 _metric("max", "gpu.busy_ratio", "Most", "ratio")), where=(_GPU,)),), limits=(0, 1)), 24),
-            (Chart("held", "Held at lower clocks: share of time, by reason", (
+                                 _metric("max", "gpu.busy_ratio", "Most", "ratio")), where=(_GPU,)),), limits=(0, 1)), 16),
+            (Chart("held", "Held at lower clocks: share of readings, by reason", (
                 Layer(_METRICS, (
                     _metric("average", "gpu.clocks_event.hardware_thermal", "Heat, by hardware", "ratio"),
                     _metric("average", "gpu.clocks_event.software_thermal", "Heat, by driver", "ratio"),
                     _metric("average", "gpu.clocks_event.power_brake", "Power brake", "ratio"),
                     _metric("average", "gpu.clocks_event.software_power_cap", "Power limit", "ratio"),
                     _metric("average", "gpu.clocks_event.sync_boost", "Slower GPU of its group", "ratio")), where=(_GPU,)),),
-                marks=True), 24)),
+                marks=True), 16),
+            (Chart("held-counted", "The same, from counters of seconds: most of one GPU", (
+                Layer(_FEATURES, (
+                    _feature("max", "gpu.throttled.thermal_s", "Heat", "ratio"),
+                    _feature("max", "gpu.throttled.hardware_thermal_s", "Heat, by hardware", "ratio"),
+                    _feature("max", "gpu.throttled.software_thermal_s", "Heat, by driver", "ratio"),
+                    _feature("max", "gpu.throttled.power_brake_s", "Power brake", "ratio"),
+                    _feature("max", "gpu.throttled.power_s", "Power limit", "ratio")), where=(_GPU,)),), marks=True), 16)),
         row(12,
             (Heat("clock", "Clock of each GPU over time", _METRICS, Terms("entity.id", "GPU", 64, by=None),
                   _metric("average", "gpu.clock.sm_hz", "Clock", "Hz"), (_GPU,)), 24),
