@@ -56,10 +56,10 @@ def spec() -> str:
             mark("text", "bones", x={"field": "tx"}, y={"signal": "datum.ty + datum.side * 14"}, align="center", baseline="middle",
                  fill={"scale": "color", "field": "cat"}, fontSize=14, fontWeight="bold",
                  text={"signal": "datum.cat + '  ' + " + _span("datum.n")}),
-            mark("rule", "ribs", x={"signal": "datum.x - 190"}, x2={"field": "x"}, y={"field": "y"},
+            mark("rule", "ribs", x={"signal": "datum.x - 240"}, x2={"field": "x"}, y={"field": "y"},
                  stroke={"scale": "color", "field": "key"}, strokeWidth={"scale": "w", "field": "lost"},
                  tooltip={"signal": "{cause: datum.cause.key, incidents: datum.cause.doc_count, lost: " + _span("datum.lost") + "}"}),
-            mark("text", "ribs", x={"signal": "datum.x - 192"}, y={"signal": "datum.y - 8"}, align="left", limit=186, fontSize=12,
+            mark("text", "ribs", x={"signal": "datum.x - 242"}, y={"signal": "datum.y - 8"}, align="left", limit=236, fontSize=12,
                  fill=GREY, text={"field": "label"})]})
 
 

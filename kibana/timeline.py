@@ -71,7 +71,7 @@ def spec() -> str:
             mark("rule", "rows", x={"signal": "left"}, x2={"signal": "width"}, y={"signal": "datum.row * tall - 6"}, stroke=GREY,
                  strokeOpacity=0.4),
             mark("rule", "rows", x={"signal": "left"}, x2={"signal": "width"}, stroke={"scale": "color", "field": "category"},
-                 strokeDash=[4, 3], strokeOpacity={"signal": "isValid(datum.limit) ? 0.8 : 0"},
+                 strokeDash={"value": [4, 3]}, strokeOpacity={"signal": "isValid(datum.limit) ? 0.8 : 0"},
                  y={"signal": "datum.row * tall - 6 - (isValid(datum.limit) ? datum.limit : 0) / datum.top * (tall - 26)"}),
             lines,
             mark("text", "rows", x=0, y={"signal": "datum.row * tall - tall / 2 - 8"}, fontSize=12, fontWeight="bold", baseline="middle",

@@ -5,7 +5,7 @@ from kibana.views import COLOURS, VIEWS
 
 _LINE = 15
 #: Letters that fit into a pixel of width, at the size that is written in.
-_LETTERS = "max(24, floor((width - 40) / 6.3))"
+_LETTERS = "max(24, floor((width - 40) / 7.4))"
 
 
 def spec() -> str:
