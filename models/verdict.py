@@ -9,6 +9,7 @@ from models.causes.catalogue import Cause
 from models.facts.ranks import rank_ratios
 from models.facts.registry import Scope
 from models.incident import incident, summary
+from models.kept import keep_slow, keep_still
 from models.symptoms import FEWEST_STEPS
 from models.view import RunView
 
@@ -18,13 +19,17 @@ SCHEMA = "pinchpoint.verdict/1"
 def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) -> dict[str, Any]:
     """What is to be said of one run: verdict, summary, observed, shares, incidents, entities, anomalies.
 
+    Under `kept` lies, by the id of its incident, what is written beside the verdict: evidence and findings.
+
     Args:
         view: the run.
         causes: the catalogue.
         min_slowdown: how many times slower than before counts as slower.
     """
-    slow = [incident(one, causes) for one in symptoms.find(view, min_slowdown)]
-    incidents = slow + standstill.incidents(view, causes)
+    found = symptoms.find(view, min_slowdown)
+    slow = [incident(one, causes) for one in found]
+    still = standstill.incidents(view, causes)
+    incidents = slow + still
     steps = float(view.steps.sum())
     shares = {name: float(f"{share:.4g}") for name, share in accounting.shares(view).items()}
     return {
@@ -38,6 +43,8 @@ def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) 
         "anomalies": [{"series": "run/step_time", "start": one["start"], "end": one["end"],
                        "score": min(one["symptom"]["lost_share"] + 0.5, 1.0)}
                       for one in slow if one["symptom"]["compared_with"] == "own past"],
+        "kept": {one["id"]: keep_slow(symptom, one) for symptom, one in zip(found, slow, strict=True)}
+                | {one["id"]: keep_still(one) for one in still},
     }
 
 
@@ -53,7 +60,7 @@ def whole(answers: list[dict[str, Any]], inputs: list[dict[str, Any]]) -> dict[s
     first = max(answers, key=lambda one: (bool(one["incidents"]), sum(part["symptom"]["lost_seconds"] for part in one["incidents"]),
                                           one["verdict"] == "healthy", one["observed"]["wall_s"]))
     incidents = sorted((part for one in answers for part in one["incidents"]), key=lambda part: -part["symptom"]["lost_seconds"])
-    return {"schema": SCHEMA, "inputs": inputs, **first, "incidents": incidents,
+    return {"schema": SCHEMA, "inputs": inputs, **{key: value for key, value in first.items() if key != "kept"}, "incidents": incidents,
             "anomalies": [part for one in answers for part in one["anomalies"]]}
 
 

@@ -11,9 +11,10 @@ import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PBegin, PCollection
 
+from models.kept import Kept
 from pinchpoint import records
-from pinchpoint.store import IncidentFilter, Split, open_store
-from pipelines import slices
+from pinchpoint.store import IncidentFilter, Split, Store, open_store
+from pipelines import kept_records, slices
 from pipelines.runs import settle
 
 
@@ -108,14 +109,24 @@ class SaveAnswers(beam.PTransform[PCollection[dict[str, Any]], PCollection[None]
 def save_answer(answer: dict[str, Any], store_url: str, folder: str | None) -> None:
     """Write the incidents of one run under the ids that they have already, if they have."""
     store = open_store(store_url)
+    answer = dict(answer)  # Beam forbids changing what came in
     run = answer["observed"]["run"]
     old = store.query_incidents(IncidentFilter(run=run, limit=10_000)) if answer["incidents"] else []
-    answer = {**answer, "incidents": settle(answer["incidents"], old)}
-    for incident in answer["incidents"]:
+    kept = answer.pop("kept")
+    settled = settle([{**one, "kept": kept[one["id"]]} for one in answer["incidents"]], old)
+    for incident in settled:
+        save_kept(store, incident, incident.pop("kept"))
         store.put_incident(incident)
+    answer = {**answer, "incidents": settled}
     save_causes(store_url, answer["incidents"], answer["observed"]["ranks"])
     if folder is not None:
         (Path(folder) / f"{records.content_id(run)}.json").write_text(json.dumps(answer), "utf-8")
+
+
+def save_kept(store: Store, incident: dict[str, Any], kept: Kept) -> None:
+    """Write the evidence and the findings of an incident in the place of what it had before."""
+    store.append("evidence", kept_records.evidence_batch(incident, kept), f"evidence-{incident['id']}")
+    store.append("finding", kept_records.finding_batch(incident, kept), f"finding-{incident['id']}")
 
 
 def save_causes(store_url: str, incidents: Iterable[dict[str, Any]], ranks: int) -> None:

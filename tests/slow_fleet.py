@@ -10,7 +10,7 @@ from benchmarks.gpu_scenarios.steps import START
 from click.testing import CliRunner
 
 from pinchpoint import records
-from pinchpoint.clock import NS, parse_time
+from pinchpoint.clock import NS
 from pinchpoint.store import IncidentFilter, open_store
 from pipelines.cli import analyze
 
@@ -49,8 +49,6 @@ def provoke(url: str) -> Slow:
     done = CliRunner().invoke(analyze, ["--store", url])
     assert done.exit_code == 0, done.output
     incidents = store.query_incidents(IncidentFilter())
-    if not list(store.splits("evidence")):
-        store.append("evidence", _evidence(incidents), "evidence")
     leading = next(one for one in incidents if any(cause["id"] == scenario.cause for cause in one["causes"]))
     store.label(leading["id"], "confirmed", "the fan was blocked", START + 3000 * NS)
     return Slow(url, url.partition("namespace=")[2], leading["id"], leading["run"], case.uuids[0], case.ranks[0])
@@ -124,31 +122,6 @@ def _services() -> pa.RecordBatch:
             "gpu.pcie.transmit_bytes_per_s": 1e6, "gpu.nvlink.receive_bytes_per_s": 1e6, "gpu.nvlink.transmit_bytes_per_s": 1e6,
             "gpu.clocks_event.sync_boost": 0.0})
     return records.batch("metric", columns)
-
-
-def _evidence(incidents: list[dict[str, object]]) -> pa.RecordBatch:
-    rows: list[dict[str, object]] = []
-    for one in incidents:
-        begin = parse_time(one["start"])
-        about = {"run.id": one["run"], "run.workload": one["workload"], "incident.id": one["id"], "symptom.name": "step_time"}
-        for point in range(40):
-            slow = 1.5 if point >= 20 else 1.0
-            at = {**about, "@timestamp": begin + (point - 20) * 10 * NS}
-            for series, value in (("step_time", slow), ("rank.min", 0.9), ("rank.median", 1.0), ("rank.max", slow)):
-                rows.append({**at, "series": series, "value": value, "unit": "s", "symptom.baseline": 1.0, "entity.kind": "run",
-                             "entity.id": one["run"]})
-            for rank in range(4):
-                rows.append({**at, "series": "rank", "value": slow if rank == 2 else 1.0, "unit": "s", "entity.kind": "rank",
-                             "entity.id": f"rank:{rank}", "host.name": "node-0"})
-            for cause in one["causes"]:
-                for piece in cause["evidence"]:
-                    if isinstance(piece["value"], float | int):
-                        rows.append({**at, "series": piece["fact"], "value": piece["value"] if point >= 20 else 0.0, "unit": piece["unit"],
-                                     "limit": piece["limit"], "cause.id": cause["id"], "cause.name": cause["cause"],
-                                     "entity.kind": cause["entity"]["kind"], "entity.id": cause["entity"]["id"]})
-    names = {name for row in rows for name in row}
-    return records.batch("evidence", {"event.id": [f"evidence-{number}" for number in range(len(rows))],
-                                      **{name: [row.get(name) for row in rows] for name in names}})
 
 
 def _events() -> pa.RecordBatch:
