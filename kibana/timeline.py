@@ -11,7 +11,9 @@ def spec() -> str:
     evidence, incidents = VIEWS["evidence"], VIEWS["incident"]
     columns = ("@timestamp", "series", "value", "limit", "unit", "cause.id", "cause.name", "entity.id")
     points = {"%context%": True, "%timefield%": "@timestamp", "index": evidence.title, "body": {
-        "size": 8000, "_source": [FIELD(evidence, name) for name in columns], "sort": [{"@timestamp": "asc"}]}}
+        "size": 8000, "_source": [FIELD(evidence, name) for name in columns], "sort": [{"@timestamp": "asc"}],
+        # of the ranks one line is enough here: the worst; as a query this may not stand beside the context of the dashboard
+        "post_filter": {"bool": {"must_not": [{"terms": {FIELD(evidence, "series"): ["rank", "rank.min", "rank.median"]}}]}}}}
     onsets = {"%context%": True, "%timefield%": "@timestamp", "index": incidents.title, "body": {
         "size": 1, "_source": [FIELD(incidents, name) for name in ("@timestamp", "incident.end")],
         "sort": [{FIELD(incidents, "lost_seconds"): "desc"}]}}
@@ -22,7 +24,6 @@ def spec() -> str:
     data = [
         {"name": "raw", "url": points, "format": {"property": "hits.hits"}, "transform": [
             {"type": "formula", "as": "series", "expr": series},
-            {"type": "filter", "expr": "datum.series != 'rank' && datum.series != 'rank.min' && datum.series != 'rank.median'"},
             {"type": "formula", "as": "t", "expr": f"toNumber(toDate({source(evidence, '@timestamp')}))"},
             {"type": "formula", "as": "value", "expr": source(evidence, "value")},
             {"type": "formula", "as": "limit", "expr": limit},
