@@ -1,4 +1,4 @@
-"""Write what pinchpoint brings to Kibana, from the table of fields; twice the same bytes.
+"""Write what pinchpoint brings to Kibana and Grafana, from the table of fields; twice the same bytes.
 
 python -m kibana.build          writes
 python -m kibana.build --check  changes nothing and fails when something is not what would be written
@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from kibana import grafana
 from kibana.boards import BOARDS
 from kibana.dashboards import dashboard
 from kibana.views import check_links, objects
@@ -26,7 +27,7 @@ def kibana() -> str:
 
 def files() -> dict[Path, str]:
     """Every file with its content, by its path in the repository."""
-    return {OBJECTS: kibana()}
+    return {OBJECTS: kibana(), **grafana.dashboards(BOARDS)}
 
 
 def outdated() -> list[str]:

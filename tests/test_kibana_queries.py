@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grafana_queries
 import lens_queries
 import pytest
 from elastic_stores import empty, store_at
@@ -209,3 +210,40 @@ def test_every_drawing_has_data(asked: Asked, board: str, key: str, tmp_path: Pa
 
         assert drawn.said == ""
         assert drawn.texts
+
+
+GRAFANA = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "kibana" / "grafana").glob("*.json"))}
+_MS = 1_000_000
+
+
+def grafana_values(asked: Asked, board: str, panel: dict[str, Any], chosen: dict[str, str]) -> list[list[Any]]:
+    """What each query of a panel of Grafana gives; variables that are not chosen are All."""
+    variables = {one["name"]: chosen.get(one["name"]) or one.get("allValue") or "nothing"
+                 for one in GRAFANA[board]["templating"]["list"] if one["type"] == "query"}
+    found = []
+    for target in panel["targets"]:
+        query = grafana_queries.interpolated(target["query"], variables)
+        start, end = asked.slow.span
+        body = grafana_queries.body(target, query, start // _MS, end // _MS)
+        # the data source is set up for all of pinchpoint's indices
+        answer = asked.search(f"*-pinchpoint.*-{asked.slow.namespace},pinchpoint-*-{asked.slow.namespace}", body)
+        found.append(grafana_queries.values(answer, target))
+    return found
+
+
+@pytest.mark.parametrize(("board", "panel"), [
+    pytest.param(board, panel, id=f"{board}-{panel['id']}") for board, about in GRAFANA.items() for panel in about["panels"]])
+def test_every_panel_of_grafana_has_an_answer(asked: Asked, board: str, panel: dict[str, Any]) -> None:
+    """Each query gives numbers or documents, with All chosen, and on the board of one incident that one."""
+    chosen = {"incident": f'"{asked.slow.incident}"'} if board == "incident" else {}
+
+    assert all(grafana_values(asked, board, panel, chosen)), panel["title"]
+
+
+def test_a_choice_in_grafana_narrows(asked: Asked) -> None:
+    """With one run chosen the other is gone, and with a run that is not there everything is."""
+    panel = next(one for one in GRAFANA["incidents"]["panels"] if one["title"] == "Runs affected")
+
+    assert grafana_values(asked, "incidents", panel, {}) == [[2]]
+    assert grafana_values(asked, "incidents", panel, {"run": f'("{asked.slow.run}")'}) == [[1]]
+    assert grafana_values(asked, "incidents", panel, {"run": '("nobody")'}) == [[]]
