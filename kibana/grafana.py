@@ -8,6 +8,7 @@ from typing import Any
 from kibana.boards import ids
 from kibana.model import Board, Chart, Control, Donut, Drawing, Heat, Is, Layer, Listing, Metric, Number, Panel, Table, Terms, View, Where
 from kibana.views import COLOURS, SEARCHES, VIEWS, types
+from pinchpoint import fields
 
 Body = dict[str, Any]
 
@@ -75,7 +76,7 @@ def _dashboard(board: Board, boards: Sequence[Board]) -> Body:
 
 def _variable(control: Control) -> Body:
     types(control.view)[control.field]
-    query = json.dumps({"find": "terms", "field": control.field, "size": 500, "query": f"_index:{_index(control.view)}"})
+    query = json.dumps({"find": "terms", "field": control.field, "size": 500, "query": _index(control.view)})
     return {"name": control.key, "label": control.title, "type": "query", "datasource": _SOURCE, "query": query, "definition": query,
             "refresh": 2, "sort": 1, "multi": not control.single, "includeAll": not control.single,
             # documents without the field stay where nothing is chosen
@@ -83,15 +84,17 @@ def _variable(control: Control) -> Body:
 
 
 def _index(view: View) -> str:
-    """Documents of a view, where the data source reads all of pinchpoint's indices."""
-    # of a data stream the indices behind it are named .ds-…
-    names = [f"*{name}" for name in view.title.split(",")]
-    return names[0] if len(names) == 1 else "(" + " OR ".join(names) + ")"
+    """A condition for the documents of a view, where the data source reads all of pinchpoint's indices."""
+    names = view.title.split(",")
+    if view.kind in fields.SHIPPED:
+        # the indices behind a data stream; a star at the beginning of a name finds nothing here
+        names = [f".ds-{name}" for name in names]
+    return f"_index:{names[0]}" if len(names) == 1 else "(" + " OR ".join(f"_index:{name}" for name in names) + ")"
 
 
 def _query(view: View, where: Where, board: Board, *, unfiltered: bool = False) -> str:
     """What a panel asks for: its view, its conditions, and what was chosen above."""
-    parts = [f"_index:{_index(view)}"]
+    parts = [_index(view)]
     if where:
         parts.append(lucene(where))
     known = types(view)
