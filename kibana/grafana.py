@@ -80,7 +80,8 @@ def _variable(control: Control) -> Body:
     return {"name": control.key, "label": control.title, "type": "query", "datasource": _SOURCE, "query": query, "definition": query,
             "refresh": 2, "sort": 1, "multi": not control.single, "includeAll": not control.single,
             # documents without the field stay where nothing is chosen
-            **({} if control.single else {"allValue": f"(* OR (NOT _exists_:{control.field}))", "current": {"text": ["All"], "value": ["$__all"]}}), "hide": 0, "regex": ""}
+            **({} if control.single else {"allValue": f"(* OR (NOT _exists_:{control.field}))",
+                                             "current": {"text": ["All"], "value": ["$__all"]}}), "hide": 0, "regex": ""}
 
 
 def _index(view: View) -> str:
@@ -175,7 +176,7 @@ def _table(panel: Table, board: Board) -> Body:
     """Documents where the rows of Kibana's table are documents, else groups with their numbers."""
     texts = [metric for metric in panel.metrics if metric.operation == "last_value" or metric.field == "@timestamp"]
     numbers = tuple(metric for metric in panel.metrics if metric not in texts)
-    if not numbers or panel.view in (VIEWS["incident"], VIEWS["cause"]) and panel.groups[0].field in ("incident.id", "cause.name"):
+    if not numbers or (panel.view in (VIEWS["incident"], VIEWS["cause"]) and panel.groups[0].field in ("incident.id", "cause.name")):
         names = ["@timestamp", *(group.field for group in panel.groups), *(str(metric.field) for metric in panel.metrics
                                                                           if metric.field != "@timestamp")]
         return _documents(_query(panel.view, panel.where, board, unfiltered=panel.unfiltered), names, panel)
@@ -198,7 +199,8 @@ def _documents(query: str, names: Sequence[str], panel: Table | None = None) -> 
                               "properties": [{"id": "unit", "value": _UNITS[metric.unit]}]})
     if panel and panel.drill:
         overrides.append({"matcher": {"id": "byName", "options": panel.groups[0].label}, "properties": [{"id": "links", "value": [
-            {"title": "Open it", "url": f"/d/{ids.INCIDENT}?${{__url_time_range}}&var-incident=${{__value.raw}}&var-source=${{source}}"}]}]})
+            {"title": "Open it",
+             "url": f"/d/{ids.INCIDENT}?${{__url_time_range}}&var-incident=${{__value.raw}}&var-source=${{source}}"}]}]})
     return {"type": "table", "targets": [target], "options": {"showHeader": True}, "fieldConfig": {"defaults": {}, "overrides": overrides},
             "transformations": [
                 {"id": "filterFieldsByName", "options": {"include": {"names": list(names)}}},

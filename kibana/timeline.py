@@ -18,7 +18,7 @@ def spec() -> str:
         "size": 1, "_source": [FIELD(incidents, name) for name in ("@timestamp", "incident.end")],
         "sort": [{FIELD(incidents, "lost_seconds"): "desc"}]}}
     series, limit = source(evidence, "series"), source(evidence, "limit")
-    cause = source(evidence, "cause.id")
+    cause, end = source(evidence, "cause.id"), source(incidents, "incident.end")
     # the first letter of a cause's number is that of its category
     letters = " : ".join(f"slice(datum.cause, 0, 1) == '{category[0].upper()}' ? '{category}'" for category in COLOURS) + " : 'run'"
     data = [
@@ -32,8 +32,8 @@ def spec() -> str:
             {"type": "formula", "as": "category", "expr": letters},
             {"type": "filter", "expr": "isValid(datum.value) && isValid(datum.t)"}]},
         {"name": "rows", "source": "raw", "transform": [
-            {"type": "aggregate", "groupby": ["series", "category", "unit"], "fields": ["value", "limit", "t"], "ops": ["max", "max", "min"],
-             "as": ["most", "limit", "first"]},
+            {"type": "aggregate", "groupby": ["series", "category", "unit"], "fields": ["value", "limit", "t"],
+             "ops": ["max", "max", "min"], "as": ["most", "limit", "first"]},
             {"type": "formula", "as": "order", "expr": "datum.series == 'step_time' ? 0 : datum.category == 'run' ? 2 : 1"},
             {"type": "collect", "sort": {"field": ["order", "series"]}},
             {"type": "window", "ops": ["row_number"], "as": ["row"]},
@@ -48,7 +48,7 @@ def spec() -> str:
             {"type": "aggregate", "fields": ["t", "t"], "ops": ["min", "max"], "as": ["from", "to"]}]},
         {"name": "onset", "url": onsets, "format": {"property": "hits.hits"}, "transform": [
             {"type": "formula", "as": "t", "expr": f"toNumber(toDate({source(incidents, '@timestamp')}))"},
-            {"type": "formula", "as": "end", "expr": f"toNumber(toDate({source(incidents, 'incident.end')} || {source(incidents, '@timestamp')}))"},
+            {"type": "formula", "as": "end", "expr": f"toNumber(toDate({end} || {source(incidents, '@timestamp')}))"},
             {"type": "filter", "expr": "length(data('raw')) > 0 && datum.t >= from && datum.t <= to"}]},
         {"name": "ticks", "values": [{"f": 0}, {"f": 0.5}, {"f": 1}]}]
     lines = {"type": "group", "from": {"facet": {"name": "line", "data": "points", "groupby": "series"}}, "marks": [
@@ -56,7 +56,7 @@ def spec() -> str:
     x_of_onset = "left + (datum.t - from) / (to - from) * (width - left)"
     return spec_text({
         "$schema": SCHEMA,
-        "description": "A line for each fact that was measured, with its limit dashed; a red line through all of them where the incident begins.",
+        "description": "A line for each fact that was measured, its limit dashed; a red line through all where the incident begins.",
         "padding": 6,
         "signals": [
             {"name": "left", "update": "min(210, width * 0.36)"},
@@ -84,8 +84,8 @@ def spec() -> str:
                                  "(isValid(datum.limit) ? ', limit ' + format(datum.limit, '.3~g') : '')"}),
             mark("rule", "onset", x={"signal": x_of_onset}, y=0, y2={"signal": "count * tall"}, stroke="#BD271E", strokeWidth=2),
             mark("text", "onset", x={"signal": f"{x_of_onset} + 4"}, y=2, baseline="top", fontSize=11, fill="#BD271E", text="onset"),
-            mark("text", "ticks", x={"signal": "left + datum.f * (width - left)"}, y={"signal": "count * tall + 6"}, baseline="top", fontSize=11,
-                 fill=GREY, align={"signal": "datum.f == 0 ? 'left' : datum.f == 1 ? 'right' : 'center'"},
+            mark("text", "ticks", x={"signal": "left + datum.f * (width - left)"}, y={"signal": "count * tall + 6"}, baseline="top",
+                 fontSize=11, fill=GREY, align={"signal": "datum.f == 0 ? 'left' : datum.f == 1 ? 'right' : 'center'"},
                  text={"signal": "length(data('rows')) ? utcFormat(from + datum.f * (to - from), '%H:%M:%S') + ' UTC' : ''"}),
             {**mark("text", x=0, y={"signal": "count * tall + 6"}, baseline="top", fontSize=11, fill="#0077CC", cursor="pointer",
                     text={"signal": "length(data('rows')) ? 'Show only this time' : ''"}), "name": "zoom"},

@@ -27,7 +27,8 @@ def mark(kind: str, data: str | None = None, **channels: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"type": kind}
     if data is not None:
         found["from"] = {"data": data}
-    return {**found, "encode": {"update": {name: each if isinstance(each, dict | list) else {"value": each} for name, each in channels.items()}}}
+    update = {name: each if isinstance(each, dict | list) else {"value": each} for name, each in channels.items()}
+    return {**found, "encode": {"update": update}}
 
 
 def spec_text(spec: dict[str, Any]) -> str:

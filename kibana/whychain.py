@@ -18,7 +18,7 @@ def spec() -> str:
     ruled_out = {"%context%": True, "%timefield%": "@timestamp", "index": incidents.title, "body": {
         "size": 1, "_source": [FIELD(incidents, "pinchpoint.rejected")],
         "sort": [{FIELD(incidents, "lost_seconds"): "desc"}]}}
-    name, why, category = (source(causes, field) for field in ("cause.name", "cause.why", "cause.category"))
+    name, why, category, lost = (source(causes, field) for field in ("cause.name", "cause.why", "cause.category", "lost_seconds"))
     data = [
         {"name": "raw", "url": request, "format": {"property": "hits.hits"}, "transform": [
             {"type": "window", "ops": ["row_number"], "as": ["place"]},
@@ -35,7 +35,7 @@ def spec() -> str:
             {"type": "filter", "expr": "datum.place > 1 && datum.incident == data('raw')[0].incident"},
             {"type": "formula", "as": "order", "expr": "100 + datum.place"},
             {"type": "formula", "as": "kind", "expr": "'other'"},
-            {"type": "formula", "as": "said", "expr": f"'also: ' + {name} + ', ' + format({source(causes, 'lost_seconds')}, '.0f') + ' s'"}]},
+            {"type": "formula", "as": "said", "expr": f"'also: ' + {name} + ', ' + format({lost}, '.0f') + ' s'"}]},
         {"name": "rejected", "url": ruled_out, "format": {"property": "hits.hits"}, "transform": [
             {"type": "formula", "as": "all", "expr": f"{source(incidents, 'pinchpoint.rejected')} || []"},
             {"type": "flatten", "fields": ["all"], "as": ["one"], "index": "number"},
@@ -47,7 +47,8 @@ def spec() -> str:
         {"name": "rows", "source": ["links", "others", "rejected"], "transform": [
             {"type": "collect", "sort": {"field": "order"}},
             # lines break at spaces; a longer word stays whole
-            {"type": "formula", "as": "lines", "expr": "split(replace(datum.said, regexp('(.{1,' + letters + '})(\\\\s+|$)', 'g'), '$1\\n'), '\\n')"},
+            {"type": "formula", "as": "lines",
+             "expr": "split(replace(datum.said, regexp('(.{1,' + letters + '})(\\\\s+|$)', 'g'), '$1\\n'), '\\n')"},
             {"type": "formula", "as": "lines", "expr": "slice(datum.lines, 0, max(1, length(datum.lines) - 1))"},
             {"type": "formula", "as": "tall", "expr": f"length(datum.lines) * {_LINE} + 12"},
             {"type": "window", "ops": ["sum"], "fields": ["tall"], "as": ["below"], "frame": [None, 0]},
@@ -56,7 +57,7 @@ def spec() -> str:
     colour = [{"test": "datum.kind == 'out'", "value": GREY}, {"scale": "color", "field": "category"}]
     return spec_text({
         "$schema": SCHEMA,
-        "description": "From the symptom down to the leading cause, each box the reason of the one above; then other causes and what was ruled out.",
+        "description": "From the symptom down to the leading cause, each box the reason of the one above; then other causes.",
         "padding": 6,
         "signals": [{"name": "letters", "update": _LETTERS}],
         "data": data,

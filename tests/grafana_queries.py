@@ -24,7 +24,8 @@ def body(target: Body, query: str, start_ms: int, end_ms: int) -> Body:
     if metrics[0]["type"] == "raw_data":
         return about | {"size": int(metrics[0]["settings"]["size"]), "fields": ["*"],
                         "sort": [{"@timestamp": {"order": "desc", "unmapped_type": "boolean"}}, {"_doc": {"order": "desc"}}]}
-    inner: Body = {one["id"]: {one["type"]: {"field": one["field"], **one.get("settings", {})}} for one in metrics if one["type"] != "count"}
+    inner: Body = {one["id"]: {one["type"]: {"field": one["field"], **one.get("settings", {})}}
+                   for one in metrics if one["type"] != "count"}
     for group in reversed(target["bucketAggs"]):
         settings = group["settings"]
         if group["type"] == "date_histogram":

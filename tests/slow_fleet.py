@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
+from click.testing import CliRunner
+
 from benchmarks.gpu_scenarios.case import make
 from benchmarks.gpu_scenarios.scenarios import FAULTS
 from benchmarks.gpu_scenarios.steps import START
-from click.testing import CliRunner
-
 from pinchpoint import records
 from pinchpoint.clock import NS
 from pinchpoint.store import IncidentFilter, open_store

@@ -1,4 +1,4 @@
-"""The fishbone, the why-chain and the timeline are drawn without a word on the console, with an answer, without one, and with a hostile one."""
+"""The fishbone, the why-chain and the timeline are drawn without a word on the console: with an answer, without, with a hostile one."""
 
 import json
 from pathlib import Path

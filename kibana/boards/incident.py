@@ -17,7 +17,8 @@ BOARD = Board(
     (
         row(7, (Table(
             "verdict", "Verdict", _INCIDENTS, (Terms("incident.id", "Incident", 10),),
-            (Metric("max", "@timestamp", "Since"), Metric("last_value", "run.id", "Run"), Metric("last_value", "incident.summary", "What it is"),
+            (Metric("max", "@timestamp", "Since"), Metric("last_value", "run.id", "Run"),
+             Metric("last_value", "incident.summary", "What it is"),
              Metric("last_value", "cause.category", "Category"), Metric("last_value", "incident.fix", "What to do"),
              Metric("last_value", "incident.links.logs", "Raw logs"), Metric("last_value", "incident.links.events", "Changes")),
             tall=True), 48)),

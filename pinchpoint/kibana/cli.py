@@ -54,6 +54,6 @@ def kibana(config: Config, url: str | None, space: str, output_format: str, dry_
     for sentence in failures:
         click.echo(sentence, err=True)
     if failures:
-        raise StoreError(f"{len(failures)} of {len(rows)} objects could not be brought to {place}. Mend what is said above and run the same "
-                         "again")
+        raise StoreError(f"{len(failures)} of {len(rows)} objects could not be brought to {place}. Mend what is said above and "
+                         "run the same again")
     click.echo(f"Open {place}/app/dashboards and choose [pinchpoint] Incidents.", err=True)

@@ -174,7 +174,8 @@ class Kibana:
         except ssl.SSLError as error:
             raise StoreRefused(f"{self._place.server} does not speak TLS ({error.reason}). Is it http://?") from error
         except (OSError, http.client.HTTPException) as error:
-            raise StoreUnreachable(f"cannot reach Kibana at {self._place.server} ({getattr(error, 'strerror', None) or error or 'no answer'}). "
+            said = getattr(error, "strerror", None) or error or "no answer"
+            raise StoreUnreachable(f"cannot reach Kibana at {self._place.server} ({said}). "
                                    "Is the address right, and does Kibana run?") from error
         finally:
             if connection is not None:
@@ -197,22 +198,23 @@ class Kibana:
         if not isinstance(answer, dict):
             answer = {}
         said = str(answer.get("message") or "")[:300]
+        because = f": {said}" if said else ""
         where = below.partition("?")[0]
         if status == 200:
             return answer
         if 300 <= status < 400:
-            raise StoreRefused(f"{self._place.server} sends elsewhere ({status}): name the address at which Kibana itself answers, with its "
-                               "base path")
+            raise StoreRefused(f"{self._place.server} sends elsewhere ({status}): name the address at which Kibana itself answers, with "
+                               "its base path")
         if status == 401:
             raise StoreRefused(f"Kibana does not know who asks (401). Set {PREFIX}API_KEY_FILE, or {PREFIX}USERNAME and "
                                f"{PREFIX}PASSWORD_FILE, or correct them")
         if status == 403:
-            raise StoreRefused(f"the user or key may not do this in space {self._place.space} (403{': ' + said if said else ''}). It needs the "
+            raise StoreRefused(f"the user or key may not do this in space {self._place.space} (403{because}). It needs the "
                                "Kibana privileges all on Saved Objects Management, Dashboard, Discover and Data View Management there")
         if status == 404:
             raise StoreRefused(f"{self._place} has no {where} (404). Is the base path right, and is there a space {self._place.space}?")
         if status in (502, 503, 504):
-            raise StoreUnreachable(f"Kibana at {self._place.server} is not ready ({status}{': ' + said if said else ''}). Try again in a minute")
+            raise StoreUnreachable(f"Kibana at {self._place.server} is not ready ({status}{because}). Try again in a minute")
         raise StoreError(f"Kibana refuses {method} {where}: {status}{' ' + said if said else ''}")
 
 
@@ -234,7 +236,7 @@ def outcome(answer: Mapping[str, Any], objects: bytes, there: set[tuple[str, str
             sentences.append(_why(row, failed[key].get("error") or {}))
         elif key in done:
             elsewhere = done[key].get("destinationId")
-            change = "updated" if key in there or elsewhere and not done[key].get("createNewCopy") else "created"
+            change = "updated" if key in there or (elsewhere and not done[key].get("createNewCopy")) else "created"
             rows.append({**row, "change": f"{change} as {elsewhere}" if elsewhere else change})
         else:
             rows.append({**row, "change": "failed"})

@@ -36,7 +36,7 @@ _BY_NAME: dict[str, Mapping] = {"message": {"type": "match_only_text"}}
 DIMENSIONS = ("entity.kind", "entity.id", "host.name", "run.id", "rank", "process.pid", "pinchpoint.metric_names")
 
 #: A dashboard that asks for a feature finds it before the first document has it.
-_FEATURES: dict[str, Mapping] = {name: _BY_TYPE["number"] for name in (*(name for of in fields.FEATURES.values() for name in of), *METRICS)}
+_FEATURES: dict[str, Mapping] = dict.fromkeys((*(name for of in fields.FEATURES.values() for name in of), *METRICS), _BY_TYPE["number"])
 
 #: Our bookkeeping in records of every kind, and of some.
 _OF_RECORDS: dict[str, Mapping] = {"pinchpoint.segment": _KEYWORD, "pinchpoint.nonfinite": _KEYWORD, "pinchpoint.time_ns": _LONG}
