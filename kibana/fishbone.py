@@ -59,7 +59,7 @@ def spec() -> str:
             mark("rule", "ribs", x={"signal": "datum.x - 240"}, x2={"field": "x"}, y={"field": "y"},
                  stroke={"scale": "color", "field": "key"}, strokeWidth={"scale": "w", "field": "lost"},
                  tooltip={"signal": "{cause: datum.cause.key, incidents: datum.cause.doc_count, lost: " + _span("datum.lost") + "}"}),
-            mark("text", "ribs", x={"signal": "datum.x - 242"}, y={"signal": "datum.y - 8"}, align="left", limit=236, fontSize=12,
+            mark("text", "ribs", x={"signal": "datum.x - 242"}, y={"signal": "datum.y - 10"}, align="left", limit=236, fontSize=12,
                  fill=GREY, text={"field": "label"})]})
 
 
