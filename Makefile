@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-by-make
 DEMO := .demo
 
-.PHONY: help setup check test demo bench bench-ship bench-gpu docs docs-site services services-stop clean
+.PHONY: help setup check test demo bench bench-ship bench-gpu docs docs-site kibana services services-stop clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r target says; do \
@@ -33,6 +33,7 @@ check: $(STAMP) ## lint, types, import rules, generated pages up to date
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
 	$(BIN)/python docs/build.py --check
+	$(BIN)/python -m kibana.build --check
 
 test: $(STAMP) ## all tests; what cannot run here is skipped and says why
 	$(BIN)/python -m pytest
@@ -56,6 +57,9 @@ docs: $(STAMP) ## write docs/reference anew from the code
 docs-site: $(STAMP) ## make the documentation as a site in build/site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock '.[docs]'
 	$(BIN)/mkdocs build
+
+kibana: $(STAMP) ## write the dashboards anew from the code
+	$(BIN)/python -m kibana.build
 
 services: ## start the servers that tests talk to; REQUIRE=1 fails where one cannot be had
 	@PYTHONPATH=tests $(PYTHON) -m services start $(if $(REQUIRE),--require)

@@ -97,11 +97,41 @@ _FIELDS = (
     Field("value", "number", "value of the series"),
     Field("limit", "number", "limit the value is held against"),
     Field("unit", "text", "unit of the value"),
+    Field("lost_gpu_hours", "number", "lost seconds times the ranks of the run: hours of GPUs where each rank has one", "h"),
+    Field("cause.summary", "text", "the cause in a sentence"),
+    Field("cause.why", "text", "the chain from the symptom to the cause, a line each"),
+    Field("cause.fix", "text", "what to do about the cause, a line each"),
+    Field("incident.summary", "text", "the leading cause in a sentence"),
+    Field("incident.fix", "text", "what to do about the leading cause, a line each"),
+    Field("incident.links.logs", "text", "where Kibana shows the log lines of its time: a path below /app"),
+    Field("incident.links.events", "text", "where Kibana shows the changes and errors of its time: a path below /app"),
     Field("document", "document", "the incident as the verdict prints it"),
     Field("labels", "texts", "keys the schema does not know, kept as text"),
 )
 
 FIELDS: dict[str, Field] = {field.name: field for field in _FIELDS}
+
+#: Features of runs, ranks and logs that dashboards show, by the entity kind they are of. The others are named as the metrics they are of.
+FEATURES: dict[str, dict[str, str]] = {
+    "run": {
+        "steps": "steps that began in the window",
+        "step_time_p50_s": "median step time along the critical path",
+        "wall_s": "wall time of the steps",
+        "skew_s": "what the critical ranks took beyond the median of the others",
+        **{f"phase.{name}_s": f"wall time in {name}, on the critical path" for name in (*PHASES, "gap")},
+    },
+    "rank": {
+        "own_p50_s": "median time of a step that is the rank's own, without collectives",
+        "critical_steps": "steps in which the rank was the last to arrive",
+    },
+    "log": {
+        "log.lines": "lines",
+        "log.error_lines": "lines that speak of an error",
+        "log.oom_lines": "lines that speak of want of memory",
+        "log.recompile_lines": "lines that speak of recompilation",
+        "log.retry_lines": "lines that speak of retries",
+    },
+}
 
 _RUN = ("@timestamp", "event.id", "run.id", "run.workload")
 _STEP = ("rank", "world_size", "host.name", "gpu.uuid", "process.pid", "step", "epoch", "duration_s",
@@ -120,9 +150,10 @@ KINDS: dict[str, tuple[str, ...]] = {
     "finding": (*_RUN, "window_s", "entity.kind", "entity.id", "host.name", "symptom.name", "symptom.observed", "symptom.baseline",
                 "score", "lost_seconds", "compared_with", "model.name", "model.version", "labels"),
     "incident": (*_RUN, *_INCIDENT, "symptom.observed", "symptom.baseline", "lost_seconds", "lost_ratio", "compared_with",
-                 "cause.id", "cause.name", "cause.category", "document", "labels"),
+                 "cause.id", "cause.name", "cause.category", "cause.confidence", "incident.summary", "incident.fix",
+                 "incident.links.logs", "incident.links.events", "document", "labels"),
     "cause": (*_RUN, *_INCIDENT, "cause.position", "cause.id", "cause.name", "cause.category", "cause.confidence", "lost_seconds",
-              "lost_ratio", "labels"),
+              "lost_ratio", "lost_gpu_hours", "cause.summary", "cause.why", "cause.fix", "labels"),
     "evidence": (*_RUN, *_INCIDENT, "cause.id", "cause.name", "series", "value", "symptom.baseline", "limit", "unit", "labels"),
 }
 

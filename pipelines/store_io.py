@@ -121,7 +121,7 @@ def save_answer(answer: dict[str, Any], store_url: str, folder: str | None) -> N
         save_kept(store, incident, incident.pop("kept"))
         store.put_incident(incident)
     answer = {**answer, "incidents": settled}
-    save_causes(store_url, answer["incidents"])
+    save_causes(store_url, answer["incidents"], answer["observed"]["ranks"])
     if folder is not None:
         (Path(folder) / f"{records.content_id(run)}.json").write_text(json.dumps(answer), "utf-8")
 
@@ -132,7 +132,7 @@ def save_kept(store: Store, incident: dict[str, Any], kept: Kept) -> None:
     store.append("finding", kept_records.finding_batch(incident, kept), f"finding-{incident['id']}")
 
 
-def save_causes(store_url: str, incidents: Iterable[dict[str, Any]]) -> None:
+def save_causes(store_url: str, incidents: Iterable[dict[str, Any]], ranks: int) -> None:
     """Write the causes of the incidents of an answer flat, one record each, as tables and dashboards want them.
 
     They are one segment, since each costs the store a commit. That of a run is replaced whole; what belongs to no run is answered
@@ -155,6 +155,9 @@ def save_causes(store_url: str, incidents: Iterable[dict[str, Any]]) -> None:
         "cause.name": [cause["cause"] for _, _, cause in rows], "cause.category": [cause["category"] for _, _, cause in rows],
         "cause.confidence": [cause["confidence"] for _, _, cause in rows],
         "lost_seconds": [cause["lost_seconds"] for _, _, cause in rows], "lost_ratio": [cause["share"] for _, _, cause in rows],
+        "lost_gpu_hours": [None if cause["lost_seconds"] is None else cause["lost_seconds"] * ranks / 3600 for _, _, cause in rows],
+        "cause.summary": [cause["summary"] for _, _, cause in rows], "cause.why": ["\n".join(cause["why"]) for _, _, cause in rows],
+        "cause.fix": ["\n".join(cause["fix"]) for _, _, cause in rows],
     })
     run = rows[0][0]["run"]
     name = [run] if run != NO_RUN else sorted({incident["id"] for incident, _, _ in rows})

@@ -8,6 +8,7 @@ import click
 from pinchpoint import output
 from pinchpoint.config import Config
 from pinchpoint.errors import UsageError
+from pinchpoint.kibana.cli import kibana
 from pinchpoint.output import HELP, Column, Span, config_option, store_option
 
 _ROLES = ("shipper", "analysis", "reader")
@@ -37,7 +38,11 @@ def setup() -> None:
     \b
     Example:
       pinchpoint setup elasticsearch --store https://es:9200 --dry-run
+      pinchpoint setup kibana --url https://kibana:5601
     """
+
+
+setup.add_command(kibana)
 
 
 @setup.command(context_settings=HELP)

@@ -10,13 +10,15 @@ from pinchpoint.clock import format_time, parse_time
 from pinchpoint.records import content_id
 from pinchpoint.store import incidents
 from pinchpoint.store.base import IncidentFilter
-from pinchpoint.store.es import names
+from pinchpoint.store.es import links, names
 from pinchpoint.store.es.documents import SEGMENT, time_texts
 from pinchpoint.store.es.door import Door
 from pinchpoint.store.es.writing import Writer
 
 #: What queries need beside the fields of the kind: of all causes, while those fields speak of the leading one.
 CAUSES, CATEGORIES, HOSTS, END = "pinchpoint.causes", "pinchpoint.categories", "pinchpoint.hosts", "incident.end"
+#: What dashboards show as lists: what was ruled out and why, and what has to be shipped to tell more.
+REJECTED, MISSING = "pinchpoint.rejected", "pinchpoint.missing"
 
 _PAGE = 1000
 _MOST_ID_BYTES = 512
@@ -115,6 +117,11 @@ def _document(incident: dict[str, Any]) -> dict[str, Any]:
         "symptom.baseline": symptom.get("baseline"), "lost_seconds": symptom.get("lost_seconds"), "lost_ratio": symptom.get("lost_share"),
         "compared_with": symptom.get("compared_with"), "entity.id": symptom.get("entity"),
         "cause.id": leading.get("id"), "cause.name": leading.get("cause"), "cause.category": leading.get("category"),
+        "cause.confidence": leading.get("confidence"), "incident.summary": leading.get("summary") or "no known cause explains it",
+        "incident.fix": "\n".join(map(str, leading.get("fix") or ())) or None,
+        "incident.links.logs": links.logs(incident), "incident.links.events": links.events(incident),
+        REJECTED: [f"{one['cause']}: {one['because']}" for one in incident.get("rejected") or () if isinstance(one, dict)],
+        MISSING: [str(one) for one in incident.get("missing") or ()],
         CAUSES: sorted({str(cause[key]) for cause in causes for key in ("cause", "id") if cause.get(key)}),
         CATEGORIES: sorted({str(cause["category"]) for cause in causes if cause.get("category")}), HOSTS: hosts,
         "document": json.dumps({key: value for key, value in incident.items() if key != "labels"}),

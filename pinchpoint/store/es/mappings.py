@@ -35,12 +35,16 @@ _BY_NAME: dict[str, Mapping] = {"message": {"type": "match_only_text"}}
 #: nanosecond sooner or later, and of two documents with one id the server drops one. Series cost compression, never memory.
 DIMENSIONS = ("entity.kind", "entity.id", "host.name", "run.id", "rank", "process.pid", "pinchpoint.metric_names")
 
+#: A dashboard that asks for a feature finds it before the first document has it.
+_FEATURES: dict[str, Mapping] = dict.fromkeys((*(name for of in fields.FEATURES.values() for name in of), *METRICS), _BY_TYPE["number"])
+
 #: Our bookkeeping in records of every kind, and of some.
 _OF_RECORDS: dict[str, Mapping] = {"pinchpoint.segment": _KEYWORD, "pinchpoint.nonfinite": _KEYWORD, "pinchpoint.time_ns": _LONG}
 _OF_DERIVED: dict[str, Mapping] = {"pinchpoint.writing": _KEYWORD}
 _OF_KIND: dict[str, dict[str, Mapping]] = {
     "metric": {"pinchpoint.metric_names": _KEYWORD},
-    "incident": {"incident.end": _TIME, "pinchpoint.causes": _KEYWORD, "pinchpoint.categories": _KEYWORD, "pinchpoint.hosts": _KEYWORD},
+    "incident": {"incident.end": _TIME, "pinchpoint.causes": _KEYWORD, "pinchpoint.categories": _KEYWORD, "pinchpoint.hosts": _KEYWORD,
+                 "pinchpoint.rejected": _KEYWORD, "pinchpoint.missing": _KEYWORD},
 }
 #: What a store keeps besides records, by the name of its index.
 _KEPT: dict[str, dict[str, Mapping]] = {
@@ -73,7 +77,7 @@ def _property(name: str) -> Mapping:
     field = fields.FIELDS[name]
     if field.type == "numbers":
         # dots in the names of readings are part of the names; without a mapping of its own a name can be neither charted nor averaged
-        known = {metric.name: _metric(metric) for metric in METRICS.values()} if name == "metrics" else {}
+        known = {metric.name: _metric(metric) for metric in METRICS.values()} if name == "metrics" else _FEATURES
         return {"type": "object", "subobjects": False, "dynamic": True, "properties": known}
     return _BY_NAME.get(name) or _BY_TYPE[field.type]
 

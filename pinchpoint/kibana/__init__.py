@@ -1,0 +1,1 @@
+"""The dashboards of Kibana, and how they are brought there."""
