@@ -66,8 +66,9 @@ def test_the_terminal_is_given_back(sit: Sit) -> None:
 
 def test_a_new_size_reaches_the_command(sit: Sit) -> None:
     """A window that changes its size tells the command."""
-    person = sit(*PYTHON, "import os, signal\nsignal.signal(signal.SIGWINCH, lambda *_: print('now', *os.get_terminal_size(0)))\n"
-                 "print('ready')\nsignal.pause()")
+    # not signal.pause(): a signal that comes just before it would be waited for in vain
+    person = sit(*PYTHON, "import os, signal, time\nnews = []\nsignal.signal(signal.SIGWINCH, lambda *_: news.append(1))\n"
+                 "print('ready')\nwhile not news: time.sleep(0.01)\nprint('now', *os.get_terminal_size(0))")
     person.wait_for(b"ready")
 
     person.resize(50, 20)

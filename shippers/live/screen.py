@@ -22,6 +22,8 @@ _NARROW = 60
 _MOST_PHASES, _MOST_RANKS, _MOST_GPUS = 6, 6, 8
 #: What a phase must take more than before to be marked.
 _MORE = 1.2
+#: Share of a step below which a phase is not shown.
+_LEAST = 0.005
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def _title(name: str, page: Page, after: str = "") -> Text:
 
 def _head(picture: dict[str, Any], page: Page) -> list[Text]:
     word, style = _VERDICT[picture["verdict"]]
-    first = Text(word, style=style)
+    first = Text().append(word, style=style)
     first.append(f"  {printable(picture['workload'] or picture['run'])}", style="bold")
     facts = [f"{picture['steps']:,} steps".replace(",", " ")]
     if picture["step_time_s"] is not None:
@@ -134,7 +136,7 @@ def _suspicion(picture: dict[str, Any], page: Page) -> list[Text]:
         return lines + _wrapped(picture["summary"], page, "")
     incident = picture["incidents"][0]
     for place, cause in enumerate(incident["causes"][:2]):
-        line = Text("▲ " if place == 0 else "  ", style="bold red")
+        line = Text().append("▲ " if place == 0 else "  ", style="bold red")
         line.append(cause["cause"], style=f"bold {CATEGORY.get(cause['category'], '')}")
         line.append(f"  {cause['category']}, {share(cause['confidence'])} sure, {seconds(cause['lost_seconds'])} lost")
         lines.append(line)
@@ -158,7 +160,8 @@ def _phases(picture: dict[str, Any], page: Page) -> list[Text]:
         return []
     lines = [_title("phases of a step", page, "before" if page.width >= _NARROW else "")]
     room = max(page.width - (46 if page.width >= _NARROW else 26), 4)
-    for name, now, before in picture["phases"][:_MOST_PHASES]:
+    worth = [one for one in picture["phases"] if max(one[1], one[2] or 0.0) >= _LEAST * step]
+    for name, now, before in worth[:_MOST_PHASES]:
         line = Text(f"{_PHASE.get(name, name):<14.14}{share(now / step):>6}  ")
         more = before is not None and now > _MORE * before and now > 0.05 * step
         tone = "green" if name in _WORK else "yellow" if now / step >= 0.1 else "dim"

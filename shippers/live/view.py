@@ -5,7 +5,6 @@ from typing import Any
 
 from pinchpoint.clock import Clock
 from pinchpoint.config import Config
-from pinchpoint.errors import PinchpointError
 from shippers.diagnose import analysis
 from shippers.live.recent import Recent
 from shippers.live.screen import draw, plain
@@ -58,8 +57,3 @@ class View:
 def stand_back() -> None:
     """Let whatever else runs here come first."""
     os.nice(NICE)
-
-
-def reason(error: Exception) -> str:
-    """What to say of an error that ended a view."""
-    return str(error) if isinstance(error, PinchpointError) else f"{type(error).__name__}: {error}"
