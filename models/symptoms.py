@@ -182,7 +182,8 @@ def _steady_skew(scope: Scope) -> float | None:
     if ratio >= STRAGGLER_RATIO and same >= SAME_RANK_RATIO:
         compute = FACTS["straggler.compute_ratio"].measure(scope)
         part = 1.0 if compute is None else min(max(compute, 0.0), 1.0)
-        lost = float(scope.rank_total("skew_s")[place]) * part
+        # a step lies in the window in which its rank began it; that of the run began with the first rank
+        lost = min(float(scope.rank_total("skew_s")[place]), scope.total("skew_s")) * part
         return lost if lost >= SKEW_SHARE * scope.wall_s else None
     return share * scope.wall_s if share >= ROTATING_SHARE else None
 

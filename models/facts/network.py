@@ -16,6 +16,12 @@ RISEN = 3.0
 LEAST = {"wait": 1000.0, "notified": 10.0, "resent": 0.005}
 
 
+@fact("network.hosts", "hosts", "the host of each step")
+def hosts_of_run(scope: Scope) -> float | None:
+    """Hosts with ranks of the run."""
+    return float(len({rank.host for rank in scope.view.ranks if rank.host})) or None
+
+
 def ports(scope: Scope) -> list[Entity]:
     """Ports of the run's hosts that carry its traffic; RDMA ports where there are any, since collectives take those."""
     hosts = set(scope.view.hosts)
