@@ -183,10 +183,8 @@ def test_variables_are_known() -> None:
     code = "".join(path.read_text(encoding="utf-8") for package in ("pinchpoint", "shippers", "pipelines")
                    for path in (DOCKER.parent / package).rglob("*.py"))
     known = set(re.findall(r"PINCHPOINT_[A-Z_]+", code))
-    prefix = "PINCHPOINT_ES_"
-    for name in ("API_KEY", "USERNAME", "PASSWORD"):
-        known |= {f"{prefix}{name}", f"{prefix}{name}_FILE"}
-    known |= {f"{prefix}CA_FILE"}
+    for prefix in ("PINCHPOINT_ES_", "PINCHPOINT_KIBANA_"):
+        known |= {f"{prefix}{name}{end}" for name in ("API_KEY", "USERNAME", "PASSWORD") for end in ("", "_FILE")} | {f"{prefix}CA_FILE"}
     files = [*DOCKERFILES, DOCKER / "compose.yml", *MANIFESTS]
     used = {name for path in files for name in re.findall(r"PINCHPOINT_[A-Z_]+", path.read_text("utf-8"))}
 
