@@ -1,26 +1,16 @@
 """Find out which GPU each rank computes on."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from models.view import Entity, Event, RunView
+from models.view import Entity, Event, Placed, RunView
 
 #: A GPU that is busy for less than this share of the time is nobody's, while others of its host are busy.
 IDLE_RATIO = 0.05
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Placed:
-    """A GPU of the run and the rank on it."""
-
-    gpu: "Entity"
-    rank: "Entity"
-
-
-def place(view: "RunView") -> list[Placed]:
+def place(view: RunView) -> list[Placed]:
     """The GPUs of the run, each with its rank, in the order of the ranks.
 
     A rank's GPU is the one its steps name, else the one its job was given (event `job_assigned`), else the one of the same place on
@@ -37,7 +27,7 @@ def place(view: "RunView") -> list[Placed]:
     return sorted(found, key=lambda one: one.rank.rank or 0)
 
 
-def gpus_of(view: "RunView", host: str) -> list["Entity"]:
+def gpus_of(view: RunView, host: str) -> list[Entity]:
     """GPUs of a host, in the order of their index."""
     every = view.others.get("gpu", [])
     mine = [gpu for gpu in every if (gpu.host or "") == host]
@@ -47,7 +37,7 @@ def gpus_of(view: "RunView", host: str) -> list["Entity"]:
     return sorted(mine, key=lambda gpu: (_number(gpu.labels.get("gpu.index")), gpu.id))
 
 
-def _with_parent(gpu: "Entity", view: "RunView") -> "Entity":
+def _with_parent(gpu: Entity, view: RunView) -> Entity:
     """An instance of a split GPU with what only the whole one is asked for: its clocks, its heat, its links."""
     parent = next((one for one in view.others.get("gpu", []) if one.id == gpu.labels.get("gpu.parent.uuid")), None)
     if parent is None:
@@ -55,7 +45,7 @@ def _with_parent(gpu: "Entity", view: "RunView") -> "Entity":
     return dataclasses.replace(gpu, series={**parent.series, **gpu.series}, labels={**parent.labels, **gpu.labels})
 
 
-def _told(rank: "Entity", here: list["Entity"], assigned: "Event | None") -> "Entity | None":
+def _told(rank: Entity, here: list[Entity], assigned: Event | None) -> Entity | None:
     """The GPU that the rank's steps, or the assignment of its job, name."""
     told = {} if assigned is None else assigned.details
     uuid = rank.labels.get("gpu.uuid") or told.get("gpu.uuid")
@@ -65,7 +55,7 @@ def _told(rank: "Entity", here: list["Entity"], assigned: "Event | None") -> "En
     return None if index is None else next((gpu for gpu in here if gpu.labels.get("gpu.index") == index), None)
 
 
-def _in_use(here: list["Entity"], ranks: int) -> list["Entity"]:
+def _in_use(here: list[Entity], ranks: int) -> list[Entity]:
     split = {gpu.labels.get("gpu.parent.uuid") for gpu in here}
     here = [gpu for gpu in here if gpu.id not in split]
     busy = [gpu for gpu in here if (share := gpu.series.get("gpu.busy_ratio")) is None or np.nanmean(share) >= IDLE_RATIO]

@@ -2,13 +2,10 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from models.view import Entity, Event
 from pinchpoint.clock import NS
 from pinchpoint.gpu_errors.addresses import same_form
-
-if TYPE_CHECKING:
-    from models.view import Entity, Event
 
 #: The driver's own event and the kernel's line of the same error are this far apart at most; so are repetitions that say nothing new.
 SAME_ERROR_S = 10.0
@@ -16,7 +13,7 @@ SAME_ERROR_S = 10.0
 _Key = tuple[str | None, str, str, str]
 
 
-def told_once(events: Iterable["Event"], gpus: Iterable["Entity"]) -> list["Event"]:
+def told_once(events: Iterable[Event], gpus: Iterable[Entity]) -> list[Event]:
     """Events in the order of their time: each error of a GPU once, with the UUID of the GPU where any source tells it.
 
     Args:
@@ -43,7 +40,7 @@ def told_once(events: Iterable["Event"], gpus: Iterable["Entity"]) -> list["Even
     return found
 
 
-def _uuids(events: list["Event"], gpus: Iterable["Entity"]) -> dict[tuple[str | None, str], str]:
+def _uuids(events: list[Event], gpus: Iterable[Entity]) -> dict[tuple[str | None, str], str]:
     """The UUID of the GPU at an address of a host."""
     told = [(gpu.host, gpu.labels.get("gpu.pci.address"), gpu.id) for gpu in gpus if gpu.id != gpu.labels.get("gpu.pci.address")
             and "gpu.parent.uuid" not in gpu.labels]
@@ -52,13 +49,13 @@ def _uuids(events: list["Event"], gpus: Iterable["Entity"]) -> dict[tuple[str | 
     return {(host, same_form(address)): uuid for host, address, uuid in told if address}
 
 
-def _named(event: "Event", uuids: dict[tuple[str | None, str], str]) -> "Event":
+def _named(event: Event, uuids: dict[tuple[str | None, str], str]) -> Event:
     address = event.details.get("gpu.pci.address")
     uuid = uuids.get((event.host, same_form(address))) if address and "gpu.uuid" not in event.details else None
     return event if uuid is None else dataclasses.replace(event, details={**event.details, "gpu.uuid": uuid})
 
 
-def _key(event: "Event") -> _Key | None:
+def _key(event: Event) -> _Key | None:
     """What two reports of the same error share; None where they do not say which GPU it is, or what happened."""
     details = event.details
     kind, xid = details.get("error.kind", ""), details.get("xid", "")

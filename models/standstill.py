@@ -123,7 +123,7 @@ def _of_hang(found: hang.Hang, view: RunView, causes: dict[str, Cause]) -> dict[
 def _scope(view: RunView, events: list[Any], start: int, end: int) -> Scope:
     """One window over events alone, without steps: facts of steps cannot be measured there."""
     alone = dataclasses.replace(view, window_s=max((end - start) / NS, 1e-3), starts=np.array([start], np.int64), ranks=[], others={},
-                                events=events, slow_steps=[], run={name: np.zeros(1) for name in view.run})
+                                events=events, slow_steps=[], placed=[], run={name: np.zeros(1) for name in view.run})
     return Scope(alone, np.ones(1, bool))
 
 

@@ -13,7 +13,8 @@ from models import verdict
 from models.causes import load
 from models.causes.catalogue import Cause
 from models.facts.ranks import ratios_to_others
-from models.view import PARTS, Booleans, Entity, RunView, build
+from models.laying import build
+from models.view import PARTS, Booleans, Entity, RunView
 from pinchpoint import records
 from pinchpoint.clock import NS
 from pinchpoint.config import Config

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from models import hang, verdict
 from models.causes import load
 from models.errors import ACTIONS
-from models.view import STANDSTILLS, Event, build
+from models.laying import build
+from models.view import STANDSTILLS, Event
 from pinchpoint import records
 from pinchpoint.clock import NS
 from pinchpoint.gpu_errors.descriptions import ENDS

@@ -21,4 +21,5 @@ def main(program: str, file: str, state: str, kbit: str) -> None:
         print(json.dumps({**sink.stats(), "status": done.returncode, "said": done.stderr}))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

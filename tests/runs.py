@@ -3,7 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from models.view import RunView, build
+from models.laying import build
+from models.view import RunView
 from pinchpoint import records
 from pinchpoint.clock import NS
 from pipelines.metric_features import metric_features

@@ -8,8 +8,9 @@ import pytest
 from runs import START, run_view
 
 from models.causes import load
+from models.laying import build
 from models.verdict import explain
-from models.view import Event, RunView, build
+from models.view import Event, RunView
 from pinchpoint import records
 from pinchpoint.clock import NS
 from pipelines.metric_features import metric_features

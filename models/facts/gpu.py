@@ -6,8 +6,7 @@ import numpy as np
 
 from models.facts.ranks import SAME_RANK_RATIO, STRAGGLER_RATIO, rank_ratios, same_rank, slowest
 from models.facts.registry import FACTS, Scope
-from models.placing import Placed
-from models.view import Booleans, Entity, Floats
+from models.view import Booleans, Entity, Floats, Placed
 
 #: A GPU works in the windows in which it is busy for at least this share of the time.
 LOADED_RATIO = 0.4
