@@ -7,6 +7,7 @@ from shippers.formats import (
     archive,
     dlio,
     flight_recorder,
+    job_errors,
     kernel_log,
     metric_csv,
     mllog,
@@ -35,7 +36,8 @@ FORMATS: dict[str, Format] = {one.name: one for one in (
     archive.FORMAT, records.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
     torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
     nvidia_smi_text.FORMAT, nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
-    training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT)}
+    training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT,
+    job_errors.FORMAT)}
 
 
 def detect(path: Path) -> Format:
@@ -49,7 +51,7 @@ def detect(path: Path) -> Format:
             return one
     if b"\0" not in head and len(head) == _HEAD:
         head = read_head(path, _TEXT_HEAD)
-        for one in (mllog.FORMAT, training_log.FORMAT, progress_log.FORMAT):
+        for one in (mllog.FORMAT, training_log.FORMAT, progress_log.FORMAT, job_errors.FORMAT):
             if one.recognises(head):
                 return one
     seen = head[:60]

@@ -40,6 +40,11 @@ class Bar:
         """Of all its steps."""
         return sum(window.seconds for window in self.windows)
 
+    @property
+    def open_s(self) -> float:
+        """Since the last window."""
+        return max(self._last.seconds - self._mark.seconds - self._paused_s, 0.0)
+
     def restart(self, line: Progress) -> None:
         """A new epoch, or a bar that is drawn anew."""
         self.finish()
@@ -121,6 +126,10 @@ class Bars:
         for bar in self._bars.values():
             if not bar.evaluates:
                 bar.pause(seconds)
+
+    def now_s(self) -> float:
+        """How long the steps so far took, of the bar that is furthest."""
+        return max((bar.seconds + bar.open_s for bar in self._bars.values() if not bar.evaluates), default=0.0)
 
     def longest(self) -> Bar | None:
         """The bar that took most time, which is the training; None when no bar tells of a step."""

@@ -7,7 +7,9 @@ import numpy as np
 
 from pinchpoint import records
 from pinchpoint.clock import NS
+from pinchpoint.gpu_errors.job_lines import has_nan, read_job_line
 from shippers.formats.base import MOST_ROWS, Batch, Format, Reading
+from shippers.formats.job_errors import JobErrors
 from shippers.formats.lines import read_lines
 from shippers.formats.progress_bars import Bars, Window
 from shippers.formats.progress_lines import KERAS, Progress, Runtime, parse_progress
@@ -32,12 +34,12 @@ def recognises(head: bytes) -> bool:
 
 
 def read(path: Path, reading: Reading) -> Iterator[Batch]:
-    """The steps of the bar that took most time, without evaluations, and their share.
+    """The steps of the bar that took most time, without evaluations, and their share; errors where they stand.
 
     Raises: InputError when nothing can be read.
     """
     run, bars, runtimes = path.name.split(".", maxsplit=1)[0] or "log", Bars(), list[Runtime]()
-    evaluation_s = 0.0
+    evaluation_s, errors = 0.0, JobErrors(path.name, run)
     for line, _ in read_lines(path, reading.notes, at_returns=True):
         found = parse_progress(line)
         if isinstance(found, Progress):
@@ -47,6 +49,9 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
             evaluation_s += found.eval_s
         elif found is not None and found.train_s is not None:
             runtimes = [found]
+        finding = read_job_line(line) if found is None or has_nan(line) else None
+        if finding is not None:
+            errors.add(finding, line, round(bars.now_s() * NS))
     bar = bars.longest()
     windows = list(bar.windows) if bar is not None else []
     if bar is not None:
@@ -54,6 +59,7 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     elif runtimes and runtimes[0].train_s is not None and runtimes[0].steps:
         windows = [Window(runtimes[0].steps, runtimes[0].steps, max(runtimes[0].train_s - evaluation_s, 1e-9))]
     yield from steps_of(run, windows)
+    yield from errors.batches()
     whole_s = sum(window.seconds for window in windows) + evaluation_s
     if windows and evaluation_s:
         yield told(run, 0, {"evaluation": min(evaluation_s / whole_s, 1.0)})
