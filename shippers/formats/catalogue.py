@@ -19,6 +19,7 @@ from shippers.formats import (
     operation_table,
     process_list,
     progress_log,
+    prometheus,
     records,
     torch_profiler,
     trainer_state,
@@ -36,7 +37,7 @@ FORMATS: dict[str, Format] = {one.name: one for one in (
     archive.FORMAT, records.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
     torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
     nvidia_smi_text.FORMAT, nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
-    training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT,
+    prometheus.TEXT, prometheus.JSON, training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT,
     job_errors.FORMAT)}
 
 
