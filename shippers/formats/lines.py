@@ -69,13 +69,15 @@ def read_head(path: Path, size: int) -> bytes:
     return head[:size]
 
 
-def read_lines(path: Path, notes: list[str], *, at_returns: bool = False) -> Iterator[tuple[bytes, bool]]:
+def read_lines(path: Path, notes: list[str], *, at_returns: bool = False,
+               most_bytes: int = MOST_LINE_BYTES) -> Iterator[tuple[bytes, bool]]:
     """Lines without their newline, and whether each had one; a line over the limit comes cut.
 
     Args:
         path: the file.
         notes: where it is said that the file is damaged.
         at_returns: whether a carriage return ends a line too, as of progress that is drawn over itself.
+        most_bytes: the limit.
     Raises: InputError when nothing can be read.
     """
     rest = b""
@@ -87,9 +89,9 @@ def read_lines(path: Path, notes: list[str], *, at_returns: bool = False) -> Ite
             if not skipping:
                 yield line, True
             skipping = False
-        if len(rest) > MOST_LINE_BYTES:
+        if len(rest) > most_bytes:
             if not skipping:
-                yield rest[: MOST_LINE_BYTES + 1], True
+                yield rest[: most_bytes + 1], True
             rest, skipping = b"", True
     if rest and not skipping:
         yield rest, False
