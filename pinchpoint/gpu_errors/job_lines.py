@@ -27,5 +27,5 @@ def read_job_line(line: bytes) -> Finding | None:
 
 
 def has_nan(line: bytes) -> bool:
-    """Whether some number in a line may be none."""
-    return b"nan" in line or b"NaN" in line or b"NAN" in line
+    """Whether a loss in a line may be no number."""
+    return (b"nan" in line or b"NaN" in line or b"NAN" in line) and (b"loss" in line or b"Loss" in line or b"LOSS" in line)
