@@ -7,10 +7,14 @@ from pinchpoint.clock import NS
 from pinchpoint.gpu_errors.descriptions import ENDS, STARTS, read_description
 from pinchpoint.gpu_errors.findings import SEVERITIES, Finding
 from pinchpoint.gpu_errors.kernel_lines import read_line
+from pinchpoint.gpu_errors.rules import job_rules
 from pinchpoint.gpu_errors.xids import meaning_of
 
 #: Actions of events that are errors.
-ACTIONS = ("gpu_error", "oom", "storage_stall", "pcie_error", "link_down", "kernel_panic", "hardware_error", "maintenance", *STARTS)
+ACTIONS = ("gpu_error", "oom", "storage_stall", "pcie_error", "link_down", "kernel_panic", "hardware_error", "job_error",
+           "maintenance", *STARTS)
+#: Kinds that a job tells of in its own words, which seldom name a GPU.
+JOB_KINDS = frozenset(rule.kind for rule in job_rules())
 #: Errors of one host with less than this between them are one story: a GPU that falls off the bus takes the file system with it.
 SAME_STORY_S = 600.0
 #: More than this is no list of incidents any more; the rest is counted in the last one.

@@ -9,7 +9,7 @@ import numpy as np
 from models import hang
 from models.causes.catalogue import Cause
 from models.causes.engine import Attribution, Judgement, attribute, in_unit
-from models.errors import Error, errors_of, stories
+from models.errors import JOB_KINDS, Error, errors_of, stories
 from models.facts.errors import FAMILIES, counted
 from models.facts.hang import RANKS, ranks_counted
 from models.facts.registry import Scope
@@ -144,7 +144,7 @@ def _came_near(judgement: Judgement) -> bool:
 
 def _cause(judgement: Judgement, scope: Scope, window: list[str], gpus: Sequence[Entity] = ()) -> dict[str, Any]:
     cause = judgement.cause
-    names = [name for clause in cause.required for name in clause.facts]
+    names = list(dict.fromkeys(name for clause in cause.required for name in clause.facts))
     errors = [error for name in names if name in FAMILIES for error in counted(name, scope)]
     ranks = sorted({rank for name in names if name in RANKS for rank in ranks_counted(name, scope)})
     fixes = dict.fromkeys(error.finding.fix for error in errors if error.finding is not None and error.finding.fix)
@@ -152,7 +152,8 @@ def _cause(judgement: Judgement, scope: Scope, window: list[str], gpus: Sequence
         "cause": cause.name, "id": cause.id, "category": cause.category, "summary": cause.summary,
         "entity": _entity(cause, errors, ranks, scope), "lost_seconds": 0.0, "share": 0.0,
         "confidence": round(judgement.confidence, 2), "why": _why(cause, scope, errors, ranks, gpus),
-        "evidence": [evidence_of(one, window) for one in judgement.evidence] + _quotes(errors) + _waits(ranks, scope, window),
+        "evidence": [evidence_of(one, window) for one in dict.fromkeys(judgement.evidence)] + _quotes(errors)
+        + _waits(ranks, scope, window),
         "fix": [*fixes, *cause.fix], "saves_seconds": 0.0,
     }
 
@@ -190,6 +191,8 @@ def _why(cause: Cause, scope: Scope, errors: list[Error], ranks: list[int], gpus
 
 def _who(errors: list[Error], gpus: Sequence[Entity]) -> str:
     """The GPUs that errors are about, as people find them."""
+    if all(error.finding is not None and error.finding.kind in JOB_KINDS for error in errors):
+        return "the job itself says so"
     return ", ".join(dict.fromkeys(_gpu_text(error, gpus) for error in errors)) or "an unknown one"
 
 

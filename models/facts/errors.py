@@ -6,6 +6,7 @@ from models.errors import Error, errors_of, is_lost, is_of_memory
 from models.facts.registry import Scope, fact
 from pinchpoint.gpu_errors.findings import Finding
 
+JOB_NEEDS = "the output of the job (lines of PyTorch, NCCL, torchrun)"
 NEEDS = "kernel messages (dmesg, journalctl -k, pinchpoint ship) or a list of faults"
 
 Belongs = Callable[[Finding], bool]
@@ -38,14 +39,15 @@ def counts_as(name: str, family: str) -> None:
     FAMILIES[name] = FAMILIES[family]
 
 
-def _errors(name: str, meaning: str, belongs: Belongs, *, warnings: bool = False) -> None:
+def _errors(name: str, meaning: str, belongs: Belongs, *, warnings: bool = False, of_job: bool = False) -> None:
     FAMILIES[name] = lambda finding: belongs(finding) and (finding.severity == "warning") == warnings
 
     def measure(scope: Scope) -> float | None:
-        return float(len(counted(name, scope)))
+        # whether the output of the job was among the inputs at all is known by what it told alone
+        return float(len(counted(name, scope))) or (None if of_job else 0.0)
 
     measure.__doc__ = meaning
-    fact(name, "errors", NEEDS)(measure)
+    fact(name, "errors", JOB_NEEDS if of_job else NEEDS)(measure)
 
 
 def _blamed(action: str, *blames: str) -> Belongs:
@@ -63,7 +65,7 @@ _errors("gpu.errors.driver", "Errors of the driver of GPUs", _blamed("gpu_error"
 _errors("gpu.errors.program", "Errors that a program on a GPU made", _blamed("gpu_error", "program"))
 _errors("gpu.errors.unclear", "Errors of GPUs that nobody is blamed for", _blamed("gpu_error", "unknown"))
 _errors("errors.power_or_cooling", "Errors of power or cooling", lambda finding: finding.blame == "power_or_cooling")
-_errors("errors.oom_kills", "Processes killed for want of memory", lambda finding: finding.action == "oom")
+_errors("errors.oom_kills", "Processes killed for want of memory", lambda finding: finding.action == "oom" and finding.kind != "cuda_oom")
 _errors("errors.kernel", "Errors inside the kernel, or a node that is down",
         lambda finding: finding.action == "kernel_panic" and finding.blame != "limits")
 _errors("errors.limits", "Limits of the host that were reached", lambda finding: finding.blame == "limits" and finding.action != "oom")
@@ -80,4 +82,12 @@ _errors("errors.machine", "Errors of processors, memory, boards and services of 
         lambda finding: finding.action == "hardware_error" and finding.blame != "power_or_cooling"
         and finding.kind not in (*_STORAGE_KINDS, *_NETWORK_KINDS))
 _errors("errors.cpu_hot", "Minutes in which a processor was too hot", _kind("cpu_thermal"), warnings=True)
+_errors("errors.gpu_ooms", "Times PyTorch found no memory on a GPU and gave up", _kind("cuda_oom"), of_job=True)
+_errors("errors.allocator_retries", "Minutes in which PyTorch's allocator gave its cache back to find memory", _kind("allocator_retry"),
+        warnings=True, of_job=True)
+_errors("errors.recompile_limits", "Minutes in which PyTorch gave up compiling a function again", _kind("recompile_limit"), warnings=True,
+        of_job=True)
+_errors("errors.loader_workers", "Deaths of loader workers by a fault of the program", _kind("worker_died"), of_job=True)
+_errors("errors.collective_timeouts", "Collectives that did not end before their time limit", _kind("collective_timeout"), of_job=True)
+_errors("errors.nan_losses", "Minutes in which the loss was not a number", _kind("loss_nan"), of_job=True)
 _errors("errors.planned", "Nodes that somebody took out of service", lambda finding: finding.action == "maintenance")

@@ -12,7 +12,7 @@ class Finding:
     """One error, read from one line."""
 
     action: str
-    """`event.action`: gpu_error, oom, storage_stall, pcie_error, link_down, kernel_panic, hardware_error or maintenance."""
+    """`event.action`: gpu_error, oom, storage_stall, pcie_error, link_down, kernel_panic, hardware_error, job_error or maintenance."""
     kind: str
     """Short slug: xid, sxid, gpu_lost, oom_kill, nfs_stall …"""
     blame: str

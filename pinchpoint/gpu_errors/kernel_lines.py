@@ -54,7 +54,7 @@ def read_line(message: str) -> Finding | None:
     for rule in kernel_rules():
         match = rule.pattern.search(message)
         if match is not None:
-            return _by_rule(rule, match)
+            return by_rule(rule, match)
     return None
 
 
@@ -97,7 +97,8 @@ def _sxid(number: str, pci: str, rest: str) -> Finding:
                    address, (("sxid", str(sxid.number)), ("sxid.name", sxid.name)))
 
 
-def _by_rule(rule: Rule, match: re.Match[str]) -> Finding:
+def by_rule(rule: Rule, match: re.Match[str]) -> Finding:
+    """What a rule says of the message that it was found in."""
     groups = {name: (value or "").strip() for name, value in match.groupdict().items()}
     device = groups.get("device") or groups.get("disk") or None
     labels = {name.replace("_", "."): groups[name] for name in rule.labels if groups.get(name)}

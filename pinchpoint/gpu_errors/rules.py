@@ -1,4 +1,4 @@
-"""The patterns by which messages of the kernel and descriptions of faults are known: two tables, read at first use."""
+"""The patterns by which messages of the kernel, lines of jobs and descriptions of faults are known: tables, read at first use."""
 
 import dataclasses
 import functools
@@ -28,6 +28,12 @@ class Rule:
 def kernel_rules() -> tuple[Rule, ...]:
     """Of messages of the kernel, in the order in which they are tried."""
     return _read("kernel_rules.toml", re.NOFLAG)
+
+
+@functools.cache
+def job_rules() -> tuple[Rule, ...]:
+    """Of lines of training jobs, in the order in which they are tried."""
+    return _read("job_rules.toml", re.NOFLAG)
 
 
 @functools.cache

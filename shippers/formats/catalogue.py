@@ -7,6 +7,7 @@ from shippers.formats import (
     archive,
     dlio,
     flight_recorder,
+    job_errors,
     kernel_log,
     metric_csv,
     mllog,
@@ -16,9 +17,13 @@ from shippers.formats import (
     nvidia_smi_text,
     nvidia_smi_xml,
     operation_table,
+    otlp_json,
     process_list,
+    progress_log,
+    prometheus,
     records,
     torch_profiler,
+    trainer_state,
     training_log,
 )
 from shippers.formats.base import Format, Reading
@@ -30,10 +35,11 @@ _TEXT_HEAD = 16 << 20
 
 #: In the order in which they are asked: what says what it is before what is known by its shape.
 FORMATS: dict[str, Format] = {one.name: one for one in (
-    archive.FORMAT, records.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
-    torch_profiler.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT, nvidia_smi_text.FORMAT,
-    nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
-    training_log.FORMAT, metric_csv.FORMAT)}
+    archive.FORMAT, records.FORMAT, otlp_json.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
+    torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
+    nvidia_smi_text.FORMAT, nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
+    prometheus.TEXT, prometheus.JSON, training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT,
+    job_errors.FORMAT)}
 
 
 def detect(path: Path) -> Format:
@@ -47,7 +53,7 @@ def detect(path: Path) -> Format:
             return one
     if b"\0" not in head and len(head) == _HEAD:
         head = read_head(path, _TEXT_HEAD)
-        for one in (mllog.FORMAT, training_log.FORMAT):
+        for one in (mllog.FORMAT, training_log.FORMAT, progress_log.FORMAT, job_errors.FORMAT):
             if one.recognises(head):
                 return one
     seen = head[:60]

@@ -69,23 +69,29 @@ def read_head(path: Path, size: int) -> bytes:
     return head[:size]
 
 
-def read_lines(path: Path, notes: list[str]) -> Iterator[tuple[bytes, bool]]:
+def read_lines(path: Path, notes: list[str], *, at_returns: bool = False,
+               most_bytes: int = MOST_LINE_BYTES) -> Iterator[tuple[bytes, bool]]:
     """Lines without their newline, and whether each had one; a line over the limit comes cut.
 
+    Args:
+        path: the file.
+        notes: where it is said that the file is damaged.
+        at_returns: whether a carriage return ends a line too, as of progress that is drawn over itself.
+        most_bytes: the limit.
     Raises: InputError when nothing can be read.
     """
     rest = b""
     skipping = False
     for chunk in read_until_damaged(path, notes):
-        lines = (rest + chunk).split(b"\n")
+        lines = (rest + (chunk.replace(b"\r", b"\n") if at_returns else chunk)).split(b"\n")
         rest = lines.pop()
         for line in lines:
             if not skipping:
                 yield line, True
             skipping = False
-        if len(rest) > MOST_LINE_BYTES:
+        if len(rest) > most_bytes:
             if not skipping:
-                yield rest[: MOST_LINE_BYTES + 1], True
+                yield rest[: most_bytes + 1], True
             rest, skipping = b"", True
     if rest and not skipping:
         yield rest, False

@@ -7,7 +7,9 @@ import numpy as np
 
 from pinchpoint import records
 from pinchpoint.clock import NS
+from pinchpoint.gpu_errors.job_lines import has_nan, read_job_line
 from shippers.formats.base import MOST_ROWS, Batch, Format, Reading
+from shippers.formats.job_errors import JobErrors
 from shippers.formats.lines import read_lines
 from shippers.formats.step_lines import StepTime, Timers, parse_line
 from shippers.formats.told import told
@@ -94,20 +96,26 @@ class _Log:
 
 
 def read(path: Path, reading: Reading) -> Iterator[Batch]:
-    """One step record for each step a line tells of, and the printed timers as shares of the printed time.
+    """One step record for each step a line tells of, errors where they stand, and the printed timers as shares of the printed time.
 
     Raises: InputError when nothing can be read.
     """
     log = _Log(path.name.split(".", maxsplit=1)[0] or "log")
+    errors = JobErrors(path.name, log.run)
     for line, _ in read_lines(path, reading.notes):
         found = parse_line(line)
         if found is not None:
             log.add(found)
+        # a line of a step tells of no other error than a loss that is no number
+        finding = read_job_line(line) if found is None or has_nan(line) else None
+        if finding is not None:
+            errors.add(finding, line, round((log.now_s + (log.waiting.seconds if log.waiting is not None else 0.0)) * NS))
         if len(log.rows) >= MOST_ROWS:
             yield log.batch()
     log.flush()
     if log.rows:
         yield log.batch()
+    yield from errors.batches()
     if log.printed_s > 0:
         yield told(log.run, 0, {phase: min(seconds / log.printed_s, 1.0) for phase, seconds in log.phases_s.items()})
     reading.notes.append("its lines carry no times of day that are used: steps lie end to end, what happened between them is not seen")

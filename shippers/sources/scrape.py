@@ -1,34 +1,24 @@
 """Read the metrics of an exporter over HTTP, as Prometheus does."""
 
-import math
 import ssl
 import urllib.parse
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import urllib3
 
 from pinchpoint.errors import ConfigError
-from shippers.sources.entities import entity_of
-from shippers.sources.exposition import Page, Sample
+from shippers.sources.exposition import Page
 from shippers.sources.patience import Patience
 from shippers.sources.reading import Reading
-from shippers.sources.scrape_gpu_names import DCGM_SENTINELS
-from shippers.sources.scrape_names import NAMES
+from shippers.sources.scrape_naming import Naming
 
 MOST_BYTES = 16 << 20
 _ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.8"
-#: What is known by its host, not by the exporter that tells of it.
-_OF_A_MACHINE = ("host", "disk", "nic", "filesystem", "gpu")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104 - compared with, not listened on
 
 
 class _NoTokenError(Exception):
     """The token cannot be read."""
-
-
-#: A thing, and the labels that are left: what one reading is of.
-_Key = tuple[str, str, tuple[tuple[str, str], ...], int | None]
 
 
 class ScrapeSource:
@@ -69,7 +59,12 @@ class ScrapeSource:
             self.failed += 1
             return [Reading("service", self._instance, {"up": 0.0})]
         page = Page(text, is_openmetrics=is_openmetrics)
-        readings = list(self._readings(page))
+        named = Naming()
+        # `up` goes with what has no labels: two readings of one thing at one time would be taken for the same one
+        named.put("service", self._instance, "up", 1.0)
+        for sample in page:
+            named.add(sample, self._instance, self._machine)
+        readings = list(named.readings())
         self.bad_lines += page.bad_lines
         if not page.complete:
             self.problem = "a page without its end"
@@ -113,35 +108,6 @@ class ScrapeSource:
             return {"Authorization": f"Bearer {self._token_file.read_text('ascii').strip()}"}
         except (OSError, UnicodeDecodeError) as error:
             raise _NoTokenError(f"cannot read {self._token_file}: {getattr(error, 'strerror', None) or 'no text'}") from error
-
-    def _readings(self, page: Page) -> Iterator[Reading]:
-        # `up` goes with what has no labels: two readings of one thing at one time would be taken for the same one
-        found: dict[_Key, dict[str, float]] = {("service", self._instance, (), None): {"up": 1.0}}
-        for sample in page:
-            value = sample.value
-            if not math.isfinite(value) or (value in DCGM_SENTINELS and sample.name.startswith("DCGM_")):
-                continue
-            names = NAMES.get(sample.name)
-            if names is None:
-                self._put(found, sample, sample.labels, sample.name, None, value)
-                continue
-            for name in names:
-                if name.only is None or sample.labels.get(name.only[0]) in name.only[1]:
-                    labels = sample.labels
-                    if name.adds_up:
-                        labels = {key: text for key, text in labels.items() if key not in name.adds_up}
-                    self._put(found, sample, labels, name.metric, name.entity, name.value(value), adds=name.adds_up is not None)
-        for (kind, identity, left, time_ns), metrics in found.items():
-            yield Reading(kind, identity, metrics, labels=dict(left) or None, time_ns=time_ns)
-
-    def _put(self, found: dict[_Key, dict[str, float]], sample: Sample, labels: Mapping[str, str], metric: str, entity: str | None,
-             value: float, *, adds: bool = False) -> None:
-        instance = self._machine if entity in _OF_A_MACHINE else self._instance
-        kind, identity, left = entity_of(labels, instance, entity)
-        if machine := left.pop("Hostname", "") or (left.pop("hostname", "") if kind == "gpu" else ""):
-            left["host.name"] = machine
-        metrics = found.setdefault((kind, identity, tuple(sorted(left.items())), sample.time_ns), {})
-        metrics[metric] = metrics.get(metric, 0.0) + value if adds else value
 
 
 def _trusting(ca_file: Path) -> ssl.SSLContext:

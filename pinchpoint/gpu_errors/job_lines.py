@@ -1,0 +1,31 @@
+"""Read lines of training jobs for errors: memory of the GPU, NaN, recompilation, loader workers, collectives, torchrun."""
+
+from pinchpoint.gpu_errors.findings import Finding
+from pinchpoint.gpu_errors.kernel_lines import MOST_CHARACTERS, by_rule
+from pinchpoint.gpu_errors.rules import job_rules
+
+
+def read_job_line(line: bytes) -> Finding | None:
+    """The error that a line tells of; None when it tells of none.
+
+    >>> read_job_line(b"CUDA out of memory. Tried to allocate 2.00 GiB. GPU 3 has a total capacity of 79 GiB").device
+    '3'
+    >>> read_job_line(b"iter 1: loss 2.0") is None
+    True
+    """
+    # what any rule needs: most lines hold none of it, and this is asked of every line of a log
+    if not (has_nan(line) or b"out of memory. Tried" in line or b"DataLoader worker" in line
+            or b"NCCL" in line or b"_limit" in line or b"cache flushes" in line or b"allocation retries" in line or b"SIGKILL" in line
+            or b"ChildFailedError" in line or b"exitcode" in line):
+        return None
+    text = line[:MOST_CHARACTERS].decode("utf-8", "replace")
+    for rule in job_rules():
+        match = rule.pattern.search(text)
+        if match is not None:
+            return by_rule(rule, match)
+    return None
+
+
+def has_nan(line: bytes) -> bool:
+    """Whether a loss in a line may be no number."""
+    return (b"nan" in line or b"NaN" in line or b"NAN" in line) and (b"loss" in line or b"Loss" in line or b"LOSS" in line)
