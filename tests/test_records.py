@@ -76,7 +76,12 @@ def test_conform_leaves_a_conforming_batch_alone(made):
     """A batch of the schema of its kind is given back as it is, and one with fewer columns gets the others."""
     kind, columns, batch = made
     assert records.conform(kind, batch) is batch
-    assert records.conform(kind, batch.select(list(columns))).equals(batch)
+    made_whole = records.conform(kind, batch.select(list(columns)))
+    assert made_whole.schema.equals(batch.schema)
+    for name in batch.schema.names:
+        one, other = (each.column(name).cast(pa.int64()) if fields.FIELDS[name].type == "time" else each.column(name)
+                      for each in (made_whole, batch))
+        assert same(one.to_pylist(), other.to_pylist()), name
 
 
 @pytest.mark.parametrize(
