@@ -3,7 +3,8 @@
     python -m benchmarks.ship_speed --lines 1000000
     python -m benchmarks.ship_speed --peers DIR     # Debian's packages of both, unpacked below DIR
 
-Needs the sink that the tests use (tests/bulk_sink.py) and a C compiler. CPU-seconds are the measure: lines a second depend on what else the cores do.
+Needs the sink that the tests use (tests/bulk_sink.py) and a C compiler. CPU-seconds are the measure: lines a second depend on what
+else the cores do.
 """
 
 import argparse
