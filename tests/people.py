@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import sys
 import termios
@@ -65,6 +66,13 @@ class Person:
         if self._near >= 0:
             os.close(self._near)
             self._near = -1
+
+    def send_away(self) -> None:
+        """Close the terminal, and end what still runs there."""
+        self.leave()
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
 
     def end(self, seconds: float = 30.0) -> int:
         """How the program ended: its exit status, or minus the number of a signal."""

@@ -198,10 +198,7 @@ def sit(tmp_path: Path) -> Iterator[Callable[..., Person]]:
 
     yield start
     for person in people:
-        person.leave()
-        if person.pid:
-            os.kill(person.pid, signal.SIGKILL)
-            os.waitpid(person.pid, 0)
+        person.send_away()
 
 
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"

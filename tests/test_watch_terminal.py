@@ -1,6 +1,5 @@
 """`pinchpoint watch` at a terminal: a pseudo terminal stands for the one a person sits at."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -31,10 +30,7 @@ def sit(tmp_path: Path) -> Iterator[Callable[..., Person]]:
 
     yield start
     for person in people:
-        person.leave()
-        if person.pid:
-            os.kill(person.pid, signal.SIGKILL)
-            os.waitpid(person.pid, 0)
+        person.send_away()
 
 
 Sit = Callable[..., Person]
