@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pinchpoint.clock import Clock
 from pinchpoint.errors import ConfigError
@@ -13,12 +13,8 @@ from shippers.polling import Poller, Task
 from shippers.redact import Redactor
 from shippers.self_metrics import Sample, of_counters
 from shippers.sources.documents import event_items, reading_items
-from shippers.sources.pod_resources import PodResources
 from shippers.sources.reading import Reading
 from shippers.spool import Spool
-
-if TYPE_CHECKING:
-    from shippers.gpu.source import GpuSource
 
 _FOLLOWED_EVERY_S = 1.0
 #: How long GPUs are waited for where everything is read only once: a driver that keeps no state wakes them one by one.
@@ -31,6 +27,14 @@ class Counted(Protocol):
 
     def counters(self) -> dict[str, float]:
         """What happened so far."""
+
+
+class Troubled(Protocol):
+    """Something that may be unable to read."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be read just now; None, or empty, when it can."""
 
 
 class Receiver(Counted, Protocol):
@@ -60,8 +64,7 @@ class Feeds:
         self._receivers: list[Receiver] = []
         self._counted: list[Counted] = []
         self._closers: list[Callable[[], None]] = []
-        self._pods: PodResources | None = None
-        self._gpus: GpuSource | None = None
+        self._troubled: list[tuple[str, Troubled]] = []
         self._patient = patient
         tasks = [*self._readings(ship, of_agent), *self._followed(ship, state)]
         self.poller = Poller(tasks, spool.push, clock)
@@ -88,11 +91,7 @@ class Feeds:
     def problems(self) -> dict[str, str]:
         """Sources that cannot be read just now, with the reason."""
         found = {task.name: task.problem for task in self.poller.tasks if task.problem}
-        if self._pods is not None and self._pods.problem:
-            found["jobs"] = self._pods.problem
-        if self._gpus is not None and (problem := self._gpus.problem):
-            found["gpu"] = problem
-        found.update((f"scrape {one.url}", one.problem) for one in self._counted if isinstance(one, _Scraped) and one.problem)
+        found.update((name, problem) for name, one in self._troubled if (problem := one.problem))
         return found
 
     def _readings(self, ship: Ship, of_agent: Callable[[], Iterable[Reading]]) -> Iterator[Task]:
@@ -103,6 +102,7 @@ class Feeds:
         for scrape in ship.scrape:
             source = _Scraped(scrape, self._host)
             self._counted.append(source)
+            self._troubled.append((f"scrape {source.url}", source))
             self._closers.append(source.close)
             yield Task(f"scrape {scrape.url}", scrape.interval_s, self._reader(source.read))
         yield Task("agent", ship.self.interval_s, self._reader(lambda: list(of_agent())))
@@ -123,7 +123,7 @@ class Feeds:
             from shippers.sources.jobs import JobSource
 
             jobs = JobSource(self._host, position=state / "jobs", job_folder=ship.jobs.mapping_dir, **given)
-            self._pods = jobs.pods
+            self._troubled.append(("jobs", jobs.pods))
             yield self._follow("jobs", ship.jobs.interval_s, jobs)
         if ship.events is not None and ship.events.watch is not None:
             from shippers.sources.event_folder import EventFolder
@@ -156,7 +156,8 @@ class Feeds:
         from shippers.gpu.keeper import Pace
         from shippers.gpu.source import GpuSource
 
-        source = self._gpus = GpuSource(self._host, self._clock, Pace(settings.interval_s, settings.slow_interval_s))
+        source = GpuSource(self._host, self._clock, Pace(settings.interval_s, settings.slow_interval_s))
+        self._troubled.append(("gpu", source))
         self._counted.append(source)
         self._closers.append(source.close)
         read = self._reader(source.read)
