@@ -13,6 +13,7 @@ from apache_beam.pvalue import PBegin, PCollection
 
 from models.kept import Kept
 from pinchpoint import records
+from pinchpoint.clock import parse_time
 from pinchpoint.store import IncidentFilter, Split, Store, open_store
 from pipelines import kept_records, slices
 from pipelines.runs import NO_RUN, settle
@@ -121,7 +122,7 @@ def save_answer(answer: dict[str, Any], store_url: str, folder: str | None) -> N
         save_kept(store, incident, incident.pop("kept"))
         store.put_incident(incident)
     answer = {**answer, "incidents": settled}
-    save_causes(store_url, answer["incidents"], answer["observed"]["ranks"])
+    save_causes(store, settled, answer["observed"]["ranks"])
     if folder is not None:
         (Path(folder) / f"{records.content_id(run)}.json").write_text(json.dumps(answer), "utf-8")
 
@@ -132,14 +133,12 @@ def save_kept(store: Store, incident: dict[str, Any], kept: Kept) -> None:
     store.append("finding", kept_records.finding_batch(incident, kept), f"finding-{incident['id']}")
 
 
-def save_causes(store_url: str, incidents: Iterable[dict[str, Any]], ranks: int) -> None:
+def save_causes(store: Store, incidents: Iterable[dict[str, Any]], ranks: int) -> None:
     """Write the causes of the incidents of an answer flat, one record each, as tables and dashboards want them.
 
     They are one segment, since each costs the store a commit. That of a run is replaced whole; what belongs to no run is answered
     for a piece of time after the other, so there the incidents name the segment.
     """
-    from pinchpoint.clock import parse_time
-
     rows = [(incident, position, cause) for incident in incidents for position, cause in enumerate(incident["causes"], 1)]
     if not rows:
         return
@@ -161,4 +160,4 @@ def save_causes(store_url: str, incidents: Iterable[dict[str, Any]], ranks: int)
     })
     run = rows[0][0]["run"]
     name = [run] if run != NO_RUN else sorted({incident["id"] for incident, _, _ in rows})
-    open_store(store_url).append("cause", batch, f"cause-{records.content_id(*name)}")
+    store.append("cause", batch, f"cause-{records.content_id(*name)}")
