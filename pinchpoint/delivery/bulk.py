@@ -1,6 +1,6 @@
 """Send documents in bulks until each is stored, was stored before, or is refused for good.
 
-Nothing here opens a connection: `Sender` is given a function that posts bytes, so the agent (urllib3) and the store (the
+Nothing here opens a connection: `Sender` is given a function that posts bytes, so the agent (http.client) and the store (the
 Elasticsearch client) follow the same rules. The rules, with where they were learnt: docs/elasticsearch.md.
 """
 
