@@ -6,6 +6,7 @@ from pinchpoint.errors import UnknownFormat, UsageError
 from shippers.formats import (
     archive,
     dlio,
+    ebpf_trace,
     flight_recorder,
     job_errors,
     kernel_log,
@@ -37,7 +38,8 @@ _TEXT_HEAD = 16 << 20
 
 #: In the order in which they are asked: what says what it is before what is known by its shape.
 FORMATS: dict[str, Format] = {one.name: one for one in (
-    archive.FORMAT, tensorboard.FORMAT, mlflow.FORMAT, records.FORMAT, otlp_json.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
+    archive.FORMAT, tensorboard.FORMAT, mlflow.FORMAT, ebpf_trace.FORMAT,
+    records.FORMAT, otlp_json.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
     torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
     nvidia_smi_text.FORMAT, nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
     prometheus.TEXT, prometheus.JSON, training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT,
