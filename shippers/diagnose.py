@@ -125,7 +125,7 @@ def _files(paths: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
                 spooled.flush()
                 yield "-", Path(spooled.name)
         elif path.is_dir():
-            from shippers.formats.mlflow import is_part
+            from shippers.formats.catalogue import is_part
 
             found = sorted(one for one in path.rglob("*") if one.is_file() and not is_part(one))
             if not found:
