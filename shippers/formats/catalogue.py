@@ -21,6 +21,7 @@ from shippers.formats import (
     nvidia_smi_xml,
     operation_table,
     otlp_json,
+    pipeline_timeline,
     process_list,
     progress_log,
     prometheus,
@@ -41,7 +42,8 @@ _TEXT_HEAD = 16 << 20
 FORMATS: dict[str, Format] = {one.name: one for one in (
     archive.FORMAT, tensorboard.FORMAT, mlflow.FORMAT, ebpf_trace.FORMAT,
     records.FORMAT, otlp_json.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
-    jax_trace.JSON, jax_trace.XPLANE, torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
+    pipeline_timeline.FORMAT, jax_trace.JSON, jax_trace.XPLANE,
+    torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
     nvidia_smi_text.FORMAT, nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
     prometheus.TEXT, prometheus.JSON, training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT,
     job_errors.FORMAT)}
