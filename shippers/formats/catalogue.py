@@ -8,9 +8,11 @@ from shippers.formats import (
     dlio,
     ebpf_trace,
     flight_recorder,
+    golden_values,
     jax_trace,
     job_errors,
     kernel_log,
+    lightning_csv,
     metric_csv,
     mlflow,
     mllog,
@@ -43,9 +45,9 @@ FORMATS: dict[str, Format] = {one.name: one for one in (
     archive.FORMAT, tensorboard.FORMAT, mlflow.FORMAT, ebpf_trace.FORMAT,
     records.FORMAT, otlp_json.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
     pipeline_timeline.FORMAT, jax_trace.JSON, jax_trace.XPLANE,
-    torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
+    torch_profiler.FORMAT, trainer_state.FORMAT, golden_values.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
     nvidia_smi_text.FORMAT, nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
-    prometheus.TEXT, prometheus.JSON, training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT,
+    prometheus.TEXT, prometheus.JSON, training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT, lightning_csv.FORMAT,
     job_errors.FORMAT)}
 
 

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,10 +85,12 @@ class Logged:
         yield from self._errors.batches()
 
     def _clock(self) -> "_Spans | None":
-        """What lies between two values of the name that was logged most often."""
-        longest = max((one for tag, one in self._series.items() if counts_steps(tag)), key=lambda one: len(one.steps), default=None)
-        if longest is None:
+        """What lies between two values of the time of a step, else of the name that was logged most often."""
+        clocks = [one for tag, one in self._series.items() if (what := timed(tag)) is not None and what.what == STEP]
+        clocks = clocks or [one for tag, one in self._series.items() if counts_steps(tag)]
+        if not clocks:
             return None
+        longest = max(clocks, key=lambda one: len(one.steps))
         steps, times = np.array(longest.steps), np.array(longest.times)
         order = np.argsort(times, kind="stable")
         spans = _Spans(steps[order], times[order])
@@ -188,3 +190,22 @@ def _fitted(phases: dict[str, Floats], each: Floats) -> dict[str, Floats]:
     if communication is not None:
         phases["communication"] = np.minimum(communication, each - known * fits).clip(0)
     return phases
+
+
+def lay(logged: Logged, rows: Iterable[tuple[int, float | None, Mapping[str, float]]]) -> None:
+    """Take in values without a time of day: they are laid out by how long a step took, where that was logged.
+
+    Args:
+        logged: takes them.
+        rows: of each the step, seconds since the beginning where they are known, and the values by name.
+    """
+    now_s, last = 0.0, None
+    for step, since_s, values in rows:
+        took = [value * what.seconds for tag, value in values.items() if (what := timed(tag)) is not None and what.what == STEP]
+        if since_s is not None:
+            now_s = since_s
+        elif took and 0 < took[0] < math.inf:
+            now_s += took[0] * (step - last if last is not None and step > last else 1)
+            last = step
+        for tag, value in values.items():
+            logged.add(tag, step, now_s, value)
