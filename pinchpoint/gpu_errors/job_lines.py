@@ -1,8 +1,15 @@
 """Read lines of training jobs for errors: memory of the GPU, NaN, recompilation, loader workers, collectives, torchrun."""
 
+import re
+
 from pinchpoint.gpu_errors.findings import Finding
 from pinchpoint.gpu_errors.kernel_lines import MOST_CHARACTERS, by_rule
 from pinchpoint.gpu_errors.rules import job_rules
+
+#: What any rule but that of losses needs: most lines hold none of it, and this is asked of every line of a log.
+_HINT = re.compile(
+    rb"NCCL|DataLoader w|DistStore|DistNet|SIGKILL|CANCELLED|ChildFailed|_limit|orker group|endezvous|oom[-_]kill|out-of-memory|exitcode"
+    rb"|kipping |distinct sizes|ensor [Cc]ores|libibverbs|expandable_seg|cache flushes|allocation retries|out of memory\. Tried")
 
 
 def read_job_line(line: bytes) -> Finding | None:
@@ -15,13 +22,7 @@ def read_job_line(line: bytes) -> Finding | None:
     """
     if len(line) > MOST_CHARACTERS:
         line = line[:MOST_CHARACTERS]
-    # what any rule needs: most lines hold none of it, and this is asked of every line of a log
-    if not (has_nan(line) or b"out of memory. Tried" in line or b"DataLoader w" in line
-            or b"NCCL" in line or b"_limit" in line or b"cache flushes" in line or b"allocation retries" in line or b"SIGKILL" in line
-            or b"ChildFailedError" in line or b"exitcode" in line or b"kipping " in line or b"orker group" in line
-            or b"endezvous" in line or b"oom-kill" in line or b"oom_kill" in line or b"out-of-memory" in line or b"CANCELLED" in line
-            or b"distinct sizes" in line or b"ensor Cores" in line or b"tensor cores" in line or b"libibverbs" in line
-            or b"expandable_seg" in line or b"DistStore" in line or b"DistNet" in line):
+    if _HINT.search(line) is None and not has_nan(line):
         return None
     text = line.decode("utf-8", "replace")
     for rule in job_rules():

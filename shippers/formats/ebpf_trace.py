@@ -20,8 +20,8 @@ from shippers.formats.told import told
 _TABLES = {"events": ("timestamp", "pid", "tid", "source", "op", "duration", "arg0"), "sources": ("id", "name"),
            "ops": ("source_id", "op_id", "name")}
 _SNAPSHOTS = ("timestamp", "cpu_pct", "mem_pct", "mem_avail", "load_avg")
-_MOST_WINDOWS, _MOST_RANKS, _MOST_PROCESSES = 100_000, 64, 100_000
-_MOST_EVENTS = 50_000_000
+_MOST_WINDOWS, _MOST_RANKS, _MOST_PROCESSES = 20_000, 64, 100_000
+_MOST_EVENTS, _MOST_SNAPSHOTS = 50_000_000, 1_000_000
 _LATEST_NS = 1 << 62
 _MINUTE_NS = 60 * NS
 _SECTOR_BYTES, _MOST_DIGITS = 512, 10
@@ -200,7 +200,7 @@ class _Trace:
         found: list[tuple[int, str, str, int | None, list[tuple[str, float]], list[tuple[str, str]]]] = []
         host = self._host or "host"
         for row in self._sql.execute("SELECT timestamp, cpu_pct, mem_pct, mem_avail, load_avg FROM system_snapshots ORDER BY timestamp "
-                                     "LIMIT ?", (_MOST_WINDOWS * 10,)):
+                                     "LIMIT ?", (_MOST_SNAPSHOTS,)):
             if not isinstance(row[0], int) or not 0 <= row[0] < _LATEST_NS or not all(
                     isinstance(value, int | float) and 0 <= value < 1e15 for value in row[1:]):
                 self._reading.reject(repr(row)[:1000].encode("utf-8", "replace"), "a snapshot without a number where one is needed")

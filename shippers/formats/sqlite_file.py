@@ -27,7 +27,7 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
         try:
             with closing(_connect(_unpacked(path, Path(folder)))) as connection:
                 yield connection
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read as a database: {error}") from error
 
 
@@ -51,6 +51,7 @@ def _unpacked(path: Path, folder: Path) -> Path:
 def _connect(path: Path) -> sqlite3.Connection:
     # immutable: no lock and no journal beside somebody else's file
     connection = sqlite3.connect(f"file:{urllib.parse.quote(str(path.resolve()))}?mode=ro&immutable=1", uri=True)
+    connection.text_factory = lambda data: data.decode("utf-8", "replace")
     for pragma in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "mmap_size = 0", "temp_store = FILE"):
         connection.execute(f"PRAGMA {pragma}")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
