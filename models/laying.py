@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from models import quotes
 from models.placing import place
 from models.reports import told_once
-from models.view import PARTS, Entity, Event, Floats, Integers, RunView, SlowStep
+from models.view import PARTS, Entity, Event, Floats, Integers, Line, RunView, SlowStep
 from pinchpoint.clock import NS
 
 #: Features of a run that are no sums: nothing measured is not zero.
@@ -37,6 +38,7 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
     series: dict[tuple[str, str, str], dict[str, Floats]] = {}
     about: dict[tuple[str, str, str], dict[str, Any]] = {}
     slow: dict[tuple[int, int], SlowStep] = {}
+    lines: dict[tuple[int, str], dict[str, Line]] = {}
     workload = None
     for row, record in enumerate(table.to_pylist()):
         if not inside[row]:
@@ -52,6 +54,10 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
             if name not in columns:
                 columns[name] = np.full(len(starts), np.nan)
             columns[name][window] = value
+        for line in quotes.lines_of(record) if record["entity.kind"] == "log" else ():
+            said = lines.setdefault((window, line.kind), {})
+            if line.host in said or len(said) < quotes.MOST_HOSTS:
+                said[line.host or ""] = line
         for step in record["slow_steps"] or ():
             slow[window, step["step"]] = SlowStep(window, step["step"], step["duration_s"], step["phase"])
     entities = [Entity(kind, identity, host or None, about[key]["rank"], about[key]["labels"], series[key])
@@ -62,7 +68,8 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
             others.setdefault(entity.kind, []).append(entity)
     view = RunView(run_id, workload, window_s, starts, _run_series(entities, starts, ns),
                    sorted((entity for entity in entities if entity.kind == "rank"), key=lambda entity: entity.rank or 0),
-                   others, told_once(events, others.get("gpu", [])), [slow[key] for key in sorted(slow)])
+                   others, told_once(events, others.get("gpu", [])), [slow[key] for key in sorted(slow)],
+                   lines=[line for key in sorted(lines) for _, line in sorted(lines[key].items())])
     return dataclasses.replace(view, placed=place(view))
 
 
