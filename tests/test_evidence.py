@@ -10,7 +10,7 @@ from models.evidence import POINTS, RANK_POINTS
 from pinchpoint.clock import NS
 from pinchpoint.store.lake import LakeStore
 from pinchpoint.store.memory import MemoryStore
-from pipelines.store_io import save_kept
+from pipelines.keeping import save_kept
 
 
 def straggler(ranks=4, steps=400, slow=2, window_s=1.0):
