@@ -20,8 +20,8 @@ def make(path: Path, lines: int) -> None:
         for number in range(1, lines + 1):
             milliseconds = chance.gauss(2500 if number < lines * 2 // 3 else 3500, 25)
             file.write(f" [2025-03-01 12:00:00] iteration {number:8}/ 1000000 | consumed samples: {number * 1024:12} | "
-                       f"elapsed time per iteration (ms): {milliseconds:.1f} | throughput per GPU (TFLOP/s/GPU): {1e6 / milliseconds:.1f} | "
-                       f"learning rate: 1.500000E-04 | global batch size:  1024 | lm loss: {2 + 1e5 / (number + 1e5):.6E} | "
+                       f"elapsed time per iteration (ms): {milliseconds:.1f} | throughput per GPU (TFLOP/s/GPU): {1e6 / milliseconds:.1f} "
+                       f"| learning rate: 1.500000E-04 | global batch size:  1024 | lm loss: {2 + 1e5 / (number + 1e5):.6E} | "
                        f"loss scale: 1.0 | grad norm: 0.512 | number of skipped iterations:   0 | number of nan iterations:   0 |\n")
 
 

@@ -1,4 +1,4 @@
-"""The command `diagnose`: recorded inputs into a lake of their own, and the analysis over it."""
+"""The command `diagnose`: recorded inputs into a store of their own, and the analysis over it."""
 
 import json
 import shutil
@@ -14,9 +14,10 @@ import click
 from pinchpoint import output
 from pinchpoint.config import Config
 from pinchpoint.errors import InputError, PinchpointError, UsageError
+from pinchpoint.light_arrow import without_pandas
 from pinchpoint.output import HELP, config_option
 from pinchpoint.progress import progress
-from pinchpoint.store import open_store
+from shippers.recorded import Recorded, recorded
 
 _GATE = 3
 
@@ -52,12 +53,13 @@ def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str
     """
     if page is not None:
         output.check_target("--html", page)
-    with tempfile.TemporaryDirectory(prefix="pinchpoint-") as folder, progress("Reading and analysing"):
-        inputs = ship(paths, reader, folder, rejected)
-        answer = analysis("run")(folder, None, config)
+    without_pandas()
+    with recorded() as store, progress("Reading and analysing"):
+        inputs = ship(paths, reader, store, rejected)
+        answer = analysis("run")(store.url, None, config)
         answer["inputs"] = inputs
         if page is not None:
-            analysis("page")(answer, folder, config, page)
+            analysis("page")(answer, store.url, config, page)
     for one in inputs:
         if not one["records"]:
             click.echo(f"{output.printable(one['path'])}: {' '.join(map(output.printable, one['notes'])) or 'no records in it'}", err=True)
@@ -86,18 +88,17 @@ def analysis(name: str) -> Any:
     return next(iter(found)).load()
 
 
-def ship(paths: tuple[str, ...], reader: str | None, lake: str, rejected: Path | None) -> list[dict[str, Any]]:
-    """Bring inputs into a lake; says of each file what was read of it, and of one that cannot be read why.
+def ship(paths: tuple[str, ...], reader: str | None, store: Recorded, rejected: Path | None) -> list[dict[str, Any]]:
+    """Bring inputs into a store; says of each file what was read of it, and of one that cannot be read why.
 
     Args:
         paths: files, folders, `-`.
         reader: name of their format; None looks inside.
-        lake: where the records go.
+        store: where the records go.
         rejected: where items that cannot be read are set aside; None only counts them.
     """
     from shippers.formats import open_input
 
-    store = open_store(lake)
     inputs = []
     for number, (shown, file) in enumerate(_files(paths)):
         reading = None

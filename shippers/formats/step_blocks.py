@@ -60,7 +60,7 @@ def parse_block(block: bytes) -> Block:
     good &= (seconds > 0) & (seconds < 1e6)
     is_step, steps, times = np.zeros(len(end), bool), np.zeros(len(end), np.int64), np.zeros(len(end))
     is_step[line], steps[line], times[line] = good, step, seconds
-    is_step[np.searchsorted(end, _nans(data[: len(block)], block))] = False
+    is_step[np.searchsorted(end, _nans(data))] = False
     return Block(start, end, is_step, steps, times)
 
 
@@ -137,9 +137,9 @@ def _step_before(data: Bytes, begin: Integers, mark: Integers) -> tuple[Integers
     return number, good & _stands(data, np.where(good, word, 0), _STEP)
 
 
-def _nans(data: Bytes, block: bytes) -> Integers:
+def _nans(data: Bytes) -> Integers:
     """Where a `nan` stands, in capitals or not, that is not the count of them which Megatron-LM prints."""
     # one bit apart: capitals
     lower = data | _LOWER
     found = np.flatnonzero((lower[1:-1] == _A) & (lower[:-2] == _N) & (lower[2:] == _N))
-    return found[[not block.startswith(_COUNTED, at) for at in found.tolist()]] if len(found) else found
+    return found[~_stands(data, found, _COUNTED)]

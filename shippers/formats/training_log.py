@@ -11,8 +11,8 @@ from pinchpoint import records
 from pinchpoint.clock import NS
 from pinchpoint.gpu_errors.job_lines import has_nan, read_job_line
 from shippers.formats.base import MOST_ROWS, Batch, Format, Reading
-from shippers.formats.job_errors import JobErrors
 from shippers.formats.intervals import Floats
+from shippers.formats.job_errors import JobErrors
 from shippers.formats.lines import read_blocks
 from shippers.formats.step_blocks import Integers, parse_block
 from shippers.formats.step_lines import StepTime, Timers, parse_line
@@ -94,7 +94,7 @@ class _Log:
                 timers[phase] = timers.get(phase, 0.0) + seconds
 
     def batches(self) -> Iterator[Batch]:
-        """The steps since this was asked last. The loader's time is part of the forward pass that calls it; timers never exceed the step."""
+        """The steps since this was asked last; the loader's time is part of the forward pass that calls it."""
         times, seconds = np.array(self._times), np.array(self._seconds)
         duration = np.repeat(seconds, times)
         # the last of the steps that a line sums up is the one it names
@@ -110,7 +110,7 @@ class _Log:
                 "@timestamp": np.round(starts[part] * NS).astype(np.int64),
                 "event.id": pc.binary_join_element_wise(self._identity, pa.array(np.arange(first + begin, first + begin + size))
                                                         .cast(pa.string()), "-"),
-                "run.id": pa.DictionaryArray.from_arrays(np.zeros(size, np.int32), [self.run]).cast(pa.string()),
+                "run.id": pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array([self.run])).cast(pa.string()),
                 "rank": np.zeros(size, np.int64), "step": steps[part], "duration_s": duration[part],
                 **{f"phase.{name}_s": values[part] for name, values in phases.items()}})
         self._steps, self._seconds, self._times, self._timers, self._begin_s = [], [], [], {}, self.now_s
