@@ -4,6 +4,8 @@ The same steps as those of the Beam job, one after the other: loading Beam and l
 recorded inputs.
 """
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +16,9 @@ from pinchpoint.config import Config
 from pinchpoint.store import Split, open_store
 from pipelines import keeping, planning, runs, slices
 from pipelines.runs import Question, window_for
+
+#: Sorting and sums leave the interpreter free; each worker holds one slice.
+_WORKERS = 2
 
 
 def diagnose_run(store_url: str, run_id: str | None = None, config: Config | None = None) -> dict[str, Any]:
@@ -44,8 +49,9 @@ def answers(store_url: str, run_id: str | None = None, config: Config | None = N
 
 def _by_run(store_url: str, splits: dict[str, list[Split]], window_s: float, run_id: str | None) -> dict[str, list[pa.RecordBatch]]:
     """Features and events of each run that has any, and of what surrounds it."""
-    features = [batch for kind in planning.REDUCED for split in splits[kind]
-                for batch in slices.reduce(split, store_url, window_s, run_id)]
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        features = list(itertools.chain.from_iterable(pool.map(
+            lambda split: list(slices.reduce(split, store_url, window_s, run_id)), [one for kind in planning.REDUCED for one in splits[kind]])))
     for batch in features:
         keeping.save_features(batch, store_url)
     events = [batch for split in splits["event"] for batch in keeping.read_whole(split, store_url, run_id)]

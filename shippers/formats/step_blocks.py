@@ -46,7 +46,7 @@ def parse_block(block: bytes) -> Block:
     if not len(end) or end[-1] != len(block) - 1:
         end = np.append(end, len(block))
     start = np.concatenate(([0], end[:-1] + 1))
-    marks = _places(block, _TIME)
+    marks = _places(data, _TIME)
     line = np.searchsorted(end, marks)
     # a second one in the same line stands behind the first
     line, first = np.unique(line, return_index=True)
@@ -64,13 +64,11 @@ def parse_block(block: bytes) -> Block:
     return Block(start, end, is_step, steps, times)
 
 
-def _places(block: bytes, text: bytes) -> Integers:
-    found = []
-    at = block.find(text)
-    while at >= 0:
-        found.append(at)
-        at = block.find(text, at + len(text))
-    return np.array(found, np.int64)
+def _places(data: Bytes, text: bytes) -> Integers:
+    """Where a text that ends in a parenthesis stands."""
+    found = np.flatnonzero(data == text[-1]) - (len(text) - 1)
+    found = found[found >= 0]
+    return found[_stands(data, found, text)]
 
 
 def _unit(data: Bytes, at: Integers) -> tuple[Integers, NDArray[np.float64]]:
