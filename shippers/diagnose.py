@@ -1,4 +1,4 @@
-"""The command `diagnose`: recorded inputs into a lake of their own, and the analysis over it."""
+"""The command `diagnose`: recorded inputs into a store of their own, and the analysis over it."""
 
 import json
 import os
@@ -18,9 +18,9 @@ from pinchpoint.config import Config
 from pinchpoint.errors import InputError, PinchpointError, UsageError
 from pinchpoint.output import HELP, config_option
 from pinchpoint.progress import progress
-from pinchpoint.store import open_store
 from shippers import following
 from shippers.following import grown_from_stdin
+from shippers.recorded import Recorded, recorded
 
 _GATE = 3
 
@@ -70,12 +70,12 @@ def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str
     def look(files: tuple[str, ...]) -> dict[str, Any]:
         if rejected is not None and rejected.exists():
             os.truncate(rejected, rejected_before)  # the look before has set the same items aside
-        with tempfile.TemporaryDirectory(prefix="pinchpoint-") as folder:
-            inputs = ship(files, reader, folder, rejected)
-            answer: dict[str, Any] = analysis("run")(folder, None, config)
+        with recorded() as store:
+            inputs = ship(files, reader, store, rejected)
+            answer: dict[str, Any] = analysis("run")(store.url, None, config)
             answer["inputs"] = inputs
             if page is not None:
-                analysis("page")(answer, folder, config, page)
+                analysis("page")(answer, store.url, config, page)
         if at is not None:
             answer["incidents"].sort(key=lambda one: not one["start"] <= at <= one["end"])
         return answer
@@ -145,18 +145,17 @@ def analysis(name: str) -> Any:
     return next(iter(found)).load()
 
 
-def ship(paths: tuple[str, ...], reader: str | None, lake: str, rejected: Path | None) -> list[dict[str, Any]]:
-    """Bring inputs into a lake; says of each file what was read of it, and of one that cannot be read why.
+def ship(paths: tuple[str, ...], reader: str | None, store: Recorded, rejected: Path | None) -> list[dict[str, Any]]:
+    """Bring inputs into a store; says of each file what was read of it, and of one that cannot be read why.
 
     Args:
         paths: files, folders, `-`.
         reader: name of their format; None looks inside.
-        lake: where the records go.
+        store: where the records go.
         rejected: where items that cannot be read are set aside; None only counts them.
     """
     from shippers.formats import open_input
 
-    store = open_store(lake)
     inputs = []
     for number, (shown, file) in enumerate(_files(paths)):
         reading = None

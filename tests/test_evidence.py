@@ -17,8 +17,8 @@ from pinchpoint import records
 from pinchpoint.clock import NS, parse_time
 from pinchpoint.store.lake import LakeStore
 from pinchpoint.store.memory import MemoryStore
+from pipelines.keeping import save_kept
 from pipelines.log_features import log_features
-from pipelines.store_io import save_kept
 
 
 def straggler(ranks=4, steps=400, slow=2, window_s=1.0):

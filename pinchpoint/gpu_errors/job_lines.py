@@ -4,6 +4,8 @@ from pinchpoint.gpu_errors.findings import Finding
 from pinchpoint.gpu_errors.kernel_lines import MOST_CHARACTERS, by_rule
 from pinchpoint.gpu_errors.rules import job_rules
 
+_COUNTED = b"nan iterations:"
+
 
 def read_job_line(line: bytes) -> Finding | None:
     """The error that a line tells of; None when it tells of none.
@@ -27,5 +29,15 @@ def read_job_line(line: bytes) -> Finding | None:
 
 
 def has_nan(line: bytes) -> bool:
-    """Whether a loss in a line may be no number."""
-    return (b"nan" in line or b"NaN" in line or b"NAN" in line) and (b"loss" in line or b"Loss" in line or b"LOSS" in line)
+    """Whether a loss in a line may be no number.
+
+    >>> has_nan(b"lm loss: NaN |"), has_nan(b"lm loss: 2.1 | number of nan iterations:   0 |")
+    (True, False)
+    """
+    return (_speaks_of(b"nan", line) or b"NaN" in line or b"NAN" in line) and (b"loss" in line or b"Loss" in line or b"LOSS" in line)
+
+
+def _speaks_of(text: bytes, line: bytes) -> bool:
+    at = line.find(text)
+    # Megatron-LM counts them at the end of each line of a step
+    return at >= 0 and (not line.startswith(_COUNTED, at) or line.find(text, at + len(text)) >= 0)
