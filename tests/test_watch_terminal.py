@@ -76,8 +76,8 @@ def test_a_new_size_reaches_the_command(sit: Sit) -> None:
 def test_interrupt_key_reaches_the_command_once(sit: Sit) -> None:
     """^C interrupts the command one time, and watch ends as the command does."""
     person = sit(*PYTHON, "import signal, time, os\ncount = []\nsignal.signal(signal.SIGINT, lambda *_: count.append(1))\nprint('ready')\n"
-                 "while not count: time.sleep(0.01)\ndeadline = time.monotonic() + 0.3\nwhile time.monotonic() < deadline: time.sleep(0.05)\n"
-                 "os._exit(40 + len(count))")
+                 "while not count: time.sleep(0.01)\ndeadline = time.monotonic() + 0.3\n"
+                 "while time.monotonic() < deadline: time.sleep(0.05)\nos._exit(40 + len(count))")
     person.wait_for(b"ready")
 
     person.type(b"\x03")
