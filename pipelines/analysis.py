@@ -10,12 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from models import verdict
+from models import comparing, verdict
+from models.view import RunView
 from pinchpoint.clock import NS
 from pinchpoint.config import Config
 from pinchpoint.store import Split, open_store
 from pipelines import keeping, planning, runs, slices
 from pipelines.runs import Question, window_for
+
+Compared = tuple[str, str | None, comparing.Operations]
 
 #: Sorting and sums leave the interpreter free; each worker holds one slice.
 _WORKERS = 2
@@ -36,15 +39,38 @@ def diagnose_run(store_url: str, run_id: str | None = None, config: Config | Non
 def answers(store_url: str, run_id: str | None = None, config: Config | None = None) -> list[dict[str, Any]]:
     """The answer of each run of a store, in order of the runs' names; features and incidents are in the store then."""
     settings = config or Config()
+    splits, window_s = _planned(store_url, run_id)
+    question = Question(window_s, settings.analysis.min_slowdown, tuple(map(str, settings.causes.paths)))
+    found = [keeping.save_answer(runs.explain(one, question), store_url)
+             for one in _by_run(store_url, splits, window_s, run_id).items()]
+    return sorted(found, key=lambda answer: str(answer["observed"]["run"]))
+
+
+def compare_runs(before: Compared, after: Compared) -> dict[str, Any]:
+    """What changed from one run to another, each in a store of its own or in the same.
+
+    Args:
+        before: (where the records are; the run, None for that with most wall time; what a profiler says of its operations).
+        after: likewise.
+    Returns: the comparison (`models.comparing.compare`).
+    """
+    views = [_view(store_url, run_id) for store_url, run_id, _ in (before, after)]
+    return comparing.compare(views[0], views[1], (before[2], after[2]))
+
+
+def _view(store_url: str, run_id: str | None) -> RunView:
+    """The run, of several that with most wall time."""
+    splits, window_s = _planned(store_url, run_id)
+    found = [runs.view_of(one, window_s) for one in _by_run(store_url, splits, window_s, run_id).items()]
+    return max(found, key=lambda view: float(view.wall.sum()), default=runs.view_of((run_id or "", []), window_s))
+
+
+def _planned(store_url: str, run_id: str | None) -> tuple[dict[str, list[Split]], float]:
+    """What is to be read, and the window that suits how long it is."""
     splits = planning.plan(open_store(store_url), planning.Span(run_id=run_id))
     steps = splits["step"]
     span_s = (steps[-1].end - steps[0].start) / NS if steps else 0.0
-    if len(steps) == 1:
-        span_s = _span_s(store_url, run_id)
-    question = Question(window_for(span_s), settings.analysis.min_slowdown, tuple(map(str, settings.causes.paths)))
-    found = [keeping.save_answer(runs.explain(one, question), store_url)
-             for one in _by_run(store_url, splits, question.window_s, run_id).items()]
-    return sorted(found, key=lambda answer: str(answer["observed"]["run"]))
+    return splits, window_for(_span_s(store_url, run_id) if len(steps) == 1 else span_s)
 
 
 def _by_run(store_url: str, splits: dict[str, list[Split]], window_s: float, run_id: str | None) -> dict[str, list[pa.RecordBatch]]:

@@ -71,7 +71,7 @@ def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str
         if rejected is not None and rejected.exists():
             os.truncate(rejected, rejected_before)  # the look before has set the same items aside
         with recorded() as store:
-            inputs = ship(files, reader, store, rejected)
+            inputs, _ = ship(files, reader, store, rejected)
             answer: dict[str, Any] = analysis("run")(store.url, None, config)
             answer["inputs"] = inputs
             if page is not None:
@@ -145,18 +145,20 @@ def analysis(name: str) -> Any:
     return next(iter(found)).load()
 
 
-def ship(paths: tuple[str, ...], reader: str | None, store: Recorded, rejected: Path | None) -> list[dict[str, Any]]:
-    """Bring inputs into a store; says of each file what was read of it, and of one that cannot be read why.
+def ship(paths: tuple[str, ...], reader: str | None, store: Recorded,
+         rejected: Path | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Bring inputs into a store.
 
     Args:
         paths: files, folders, `-`.
         reader: name of their format; None looks inside.
         store: where the records go.
         rejected: where items that cannot be read are set aside; None only counts them.
+    Returns: of each file what was read of it, and of one that cannot be read why; and what profilers say of operations.
     """
     from shippers.formats import open_input
 
-    inputs = []
+    inputs, operations = [], []
     for number, (shown, file) in enumerate(_files(paths)):
         reading = None
         try:
@@ -170,7 +172,8 @@ def ship(paths: tuple[str, ...], reader: str | None, store: Recorded, rejected: 
             continue
         inputs.append({"path": shown, "reader": reading.reader, "records": reading.records, "rejected": reading.rejected,
                        "notes": reading.notes})
-    return inputs
+        operations += reading.summary
+    return inputs, operations
 
 
 def _files(paths: tuple[str, ...]) -> Iterator[tuple[str, Path]]:

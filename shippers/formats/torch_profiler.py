@@ -21,7 +21,7 @@ _ON_DEVICE = {"compute": ("compute",), "communication": ("communication",), "h2d
               "on_host": ("host_communication",), "runtime": ("runtime",), "data_wait": ("loader",)}
 #: Without a device, operators are the computation. Those of the loader are its work.
 _ON_HOST = {"data_wait": ("loader",), "compute": ("cpu_op",), "communication": ("host_communication", "collective_call")}
-_TOP = 50
+_TOP = 200
 
 
 def read(path: Path, reading: Reading) -> Iterator[Batch]:

@@ -1,5 +1,6 @@
 """The events of a trace as columns: when what of each role ran, what launched it, and which names took most time."""
 
+import collections
 import re
 from collections import defaultdict
 from typing import Any
@@ -97,10 +98,13 @@ class Columns:
                         {role: union(ran[0].values, ran[1].values) for role, ran in self._ran.items()})
 
     def top(self, most: int) -> list[dict[str, Any]]:
-        """The names that took most time, the longest first."""
-        longest = sorted(self._names.items(), key=lambda item: -item[1][1])[:most]
-        return [{"kind": kind, "name": name, "count": int(count), "total_s": total / 1e6}
-                for (kind, name), (count, total) in longest]
+        """The names that took most time, so many of each kind, the longest first."""
+        found, seen = [], collections.Counter[str]()
+        for (kind, name), (count, total) in sorted(self._names.items(), key=lambda item: -item[1][1]):
+            seen[kind] += 1
+            if seen[kind] <= most:
+                found.append({"kind": kind, "name": name, "count": int(count), "total_s": total / 1e6})
+        return found
 
     def _keep(self, role: str, rows: NDArray[np.float64]) -> None:
         if role == "runtime":
