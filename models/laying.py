@@ -50,7 +50,8 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
                       "labels": {**known["labels"], **dict(record["labels"] or ())}}
         for step in record["slow_steps"] or ():
             slow[int(window_of[row]), step["step"]] = SlowStep(int(window_of[row]), step["step"], step["duration_s"], step["phase"])
-    series = {key: {} for key in about} | _series(features.column("features"), keys, inside, window_of, len(starts))
+    series: dict[tuple[str, str, str], dict[str, Floats]] = {key: {} for key in about}
+    series |= _series(features.column("features"), keys, inside, window_of, len(starts))
     entities = [Entity(kind, identity, host or None, about[key]["rank"], about[key]["labels"], series[key])
                 for key in sorted(series) for kind, identity, host in [key]]
     others: dict[str, list[Entity]] = {}

@@ -9,6 +9,7 @@ TRACE = (
            "HolisticTraceAnalysis, get_temporal_breakdown"),
     Metric("trace.gpu_non_compute_ratio", "trace", "gauge", "ratio", "share with only copies or communication",
            "HolisticTraceAnalysis, get_temporal_breakdown"),
+    Metric("trace.memcpy_exposed_ratio", "trace", "gauge", "ratio", "share in which only copies run", "TraceLens, gpu_timeline"),
     Metric("trace.kernels", "trace", "gauge", "kernels", "kernels in the trace", "HolisticTraceAnalysis"),
     Metric("trace.kernel_mean_s", "trace", "gauge", "s", "mean duration of a kernel", "HolisticTraceAnalysis"),
     Metric("trace.single_process_loader", "trace", "gauge", "flag", "1 when the DataLoader runs in the training process",

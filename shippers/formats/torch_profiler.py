@@ -80,7 +80,14 @@ def _steps(timeline: Timeline, about: About, numbers: list[int], limits: Interva
 
 
 def _metrics(timeline: Timeline, limits: Intervals, steps: list[Step]) -> dict[str, float]:
-    """Numbers of the whole trace; those of the device as HolisticTraceAnalysis 0.5.0 defines them, from first to last kernel."""
+    """Numbers of the whole trace; those of the device are shares of the time from the first thing that runs there to the last.
+
+    Where HolisticTraceAnalysis 0.5.0 and TraceLens differ, what runs decides: idle is when nothing does. Synchronisation events and
+    operators that carry a stream are no work of the device, though HolisticTraceAnalysis counts them; times are not rounded to
+    microseconds, as it does. Recomputed activations are computation, though a table of TraceLens keeps them apart. Of traces with several
+    ProfilerSteps the last is left out, as HolisticTraceAnalysis does (`of_whole_steps`). Copies in any direction that nothing hides are
+    `exposed`, as in TraceLens.
+    """
     start, end = timeline.kernels
     metrics = {"trace.kernels": float(len(start))}
     if len(start):
@@ -93,6 +100,8 @@ def _metrics(timeline: Timeline, limits: Intervals, steps: list[Step]) -> dict[s
         compute_us = float(covered(device.start[device.computes], device.end[device.computes], whole)[0])
         metrics |= {"trace.gpu_idle_ratio": 1 - any_us / total, "trace.gpu_compute_ratio": compute_us / total,
                     "trace.gpu_non_compute_ratio": (any_us - compute_us) / total}
+        copies_us = any_us - float(covered(device.start[~device.copies], device.end[~device.copies], whole)[0])
+        metrics["trace.memcpy_exposed_ratio"] = copies_us / total
         busy, loading = (float(spent.sum()) for spent in exclusive(
             ((timeline.device.start, timeline.device.end), timeline.of("loader")), limits))
         idle = float((limits[1] - limits[0]).sum()) - busy

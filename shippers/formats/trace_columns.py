@@ -19,6 +19,8 @@ _RUNTIME = frozenset(("runtime", "cuda_runtime", "cuda_driver", "hip_runtime", "
 _ANNOTATIONS = frozenset(("user_annotation", "cpu_op", "operator", "python_function", ""))
 # kernels: ncclKernel_… of old, ncclDevKernel_… of new NCCL, RCCL and HCCL
 _COLLECTIVE = re.compile(r"nccl|rccl|hccl|all_?reduce|all_?gather|reduce_?scatter|all_?to_?all", re.IGNORECASE)
+# kernels that Inductor generates are named after what they were fused from, and compute
+_GENERATED = "triton_"
 # these transfer on the host itself; the others only ask a device to, where there is one
 _HOST_COLLECTIVE = re.compile(r"(?:gloo|mpi|ucc):")
 _COLLECTIVE_CALL = re.compile(r"c10d::|record_param_comms$")
@@ -91,9 +93,9 @@ class Columns:
         start, end, correlation = (np.concatenate([part.pop(0).values for part in parts]) for _ in range(3))
         launch = find_launches(correlation, self._calls[0].values, self._calls[1].values)
         self._calls = _columns()
-        computes = np.zeros(len(launch), dtype=bool)
-        computes[: sizes[0]] = True
-        return Timeline(Device(start, end, launch, computes), sizes,
+        role = np.repeat(np.arange(len(DEVICE)), sizes)
+        computes, copies = role == DEVICE.index("compute"), (role == DEVICE.index("h2d")) | (role == DEVICE.index("memcpy"))
+        return Timeline(Device(start, end, launch, computes, copies), sizes,
                         {role: union(ran[0].values, ran[1].values) for role, ran in self._ran.items()})
 
     def top(self, most: int) -> list[dict[str, Any]]:
@@ -118,7 +120,7 @@ class Columns:
         if category in _COPIES or (category in _KERNELS and name.startswith("dma")):
             return "h2d" if _HOST_TO_DEVICE.search(direction or name) else "memcpy"
         if category in _KERNELS:
-            return "communication" if _COLLECTIVE.search(name) else "compute"
+            return "communication" if _COLLECTIVE.search(name) and not name.startswith(_GENERATED) else "compute"
         if category in _SETS:
             return "memset"
         if category in _RUNTIME:
