@@ -49,9 +49,10 @@ def answers(store_url: str, run_id: str | None = None, config: Config | None = N
 
 def _by_run(store_url: str, splits: dict[str, list[Split]], window_s: float, run_id: str | None) -> dict[str, list[pa.RecordBatch]]:
     """Features and events of each run that has any, and of what surrounds it."""
+    fresh = [split for kind in planning.REDUCED for split in splits[kind]]
     with ThreadPoolExecutor(_WORKERS) as pool:
-        features = list(itertools.chain.from_iterable(pool.map(
-            lambda split: list(slices.reduce(split, store_url, window_s, run_id)), [one for kind in planning.REDUCED for one in splits[kind]])))
+        reduced = pool.map(lambda split: list(slices.reduce(split, store_url, window_s, run_id)), fresh)
+        features = list(itertools.chain.from_iterable(reduced))
     for batch in features:
         keeping.save_features(batch, store_url)
     events = [batch for split in splits["event"] for batch in keeping.read_whole(split, store_url, run_id)]

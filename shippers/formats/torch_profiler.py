@@ -1,5 +1,6 @@
 """Traces of the PyTorch profiler (Kineto): the phases of each step, and the kernels and operators that took most time."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ _ON_DEVICE = {"compute": ("compute",), "communication": ("communication",), "h2d
 #: Without a device, operators are the computation. Those of the loader are its work.
 _ON_HOST = {"data_wait": ("loader",), "compute": ("cpu_op",), "communication": ("host_communication", "collective_call")}
 _TOP = 50
+_RANK = re.compile(r"(?:rank|worker)[-_ ]?(\d{1,6})(?!\d)", re.IGNORECASE)
 
 
 def read(path: Path, reading: Reading) -> Iterator[Batch]:
@@ -46,6 +48,8 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     if not numbers:
         numbers, limits = [0], (np.array([columns.first]), np.array([columns.last]))
     reading.summary = columns.top(_TOP)
+    about.rank = _rank(about.rank, columns.rank, path)
+    reading.meetings.append(columns.collectives.meetings(about.rank or 0, numbers, limits, about.base_ns))
     yield from _steps(timeline, about, numbers, limits)
     metrics = {"trace.single_process_loader": float(columns.single_process_loader), **_metrics(timeline, limits, columns.steps)}
     yield "metric", records.batch("metric", {
@@ -53,6 +57,14 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
         "event.id": [records.content_id("trace", about.rank, limits[0][0])], "run.id": ["trace"], "entity.kind": ["trace"],
         "entity.id": [str(about.rank or 0)], "rank": [about.rank], "metrics": [list(metrics.items())],
     })
+
+
+def _rank(told: int | None, named: int | None, path: Path) -> int | None:
+    """The rank as the trace tells it, else as its collectives do, else as the end of its file's name does."""
+    if told is not None or named is not None:
+        return named if told is None else told
+    found = _RANK.search(path.name)
+    return int(found[1]) if found is not None else None
 
 
 def _steps(timeline: Timeline, about: About, numbers: list[int], limits: Intervals) -> Iterator[Batch]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from shippers.formats.base import Reading
 from shippers.formats.intervals import Floats, union
 from shippers.formats.trace_events import Event
+from shippers.formats.trace_meetings import Collectives
 from shippers.formats.trace_timeline import DEVICE, Device, Step, Timeline, find_launches
 
 _KERNELS = frozenset(("kernel", "mtia_ccp_events"))
@@ -35,6 +36,8 @@ _LONGEST_US, _LATEST_US = 6.048e11, 3.8e15
 _MOST_NAMES, _NAME_LENGTH = 100_000, 200
 _MOST_STEPS = 1_000_000
 _NO_CORRELATION = -1
+#: Roles that last as long as a collective does.
+_COLLECTIVES = frozenset(("communication", "host_communication"))
 
 
 class Columns:
@@ -46,6 +49,9 @@ class Columns:
         self.iterations: list[Step] = []
         self.single_process_loader = False
         self.first, self.last = np.inf, -np.inf
+        self.collectives = Collectives()
+        #: The rank that a collective names; None where none does.
+        self.rank: int | None = None
         self._roles: dict[tuple[str, str, str | None], str] = {}
         self._names: dict[tuple[str, str], list[float]] = {}
         #: By role: start, end and, on the device, correlation.
@@ -78,6 +84,10 @@ class Columns:
             if role in ("step", "iteration"):
                 self._step(role, event)
             else:
+                if role in _COLLECTIVES:
+                    self.collectives.add(event.name, begin, begin + lasts, args)
+                elif role == "collective_call" and args is not None and args.own_rank is not None:
+                    self.rank = args.own_rank
                 self._count(role, event.name, lasts)
         for role, rows in found.items():
             if role not in ("step", "iteration"):
