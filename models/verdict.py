@@ -94,7 +94,8 @@ def _listened(view: RunView) -> str:
 
 def _trace_shares(view: RunView) -> dict[str, float]:
     """Shares that a profiler trace tells beside the phases, under the names its tools use."""
-    names = {"trace.gpu_idle_ratio": "gpu_idle", "trace.gpu_compute_ratio": "gpu_compute", "trace.gpu_non_compute_ratio": "gpu_non_compute"}
+    names = {"trace.gpu_idle_ratio": "gpu_idle", "trace.gpu_compute_ratio": "gpu_compute", "trace.gpu_non_compute_ratio": "gpu_non_compute",
+             "trace.memcpy_exposed_ratio": "memcpy_exposed"}
     found: dict[str, float] = {}
     for trace in view.others.get("trace", []):
         for metric, name in names.items():

@@ -77,8 +77,8 @@ def _by_run(store_url: str, splits: dict[str, list[Split]], window_s: float, run
     """Features and events of each run that has any, and of what surrounds it."""
     fresh = [split for kind in planning.REDUCED for split in splits[kind]]
     with ThreadPoolExecutor(_WORKERS) as pool:
-        features = list(itertools.chain.from_iterable(
-            pool.map(lambda split: list(slices.reduce(split, store_url, window_s, run_id)), fresh)))
+        reduced = pool.map(lambda split: list(slices.reduce(split, store_url, window_s, run_id)), fresh)
+        features = list(itertools.chain.from_iterable(reduced))
     for batch in features:
         keeping.save_features(batch, store_url)
     events = [batch for split in splits["event"] for batch in keeping.read_whole(split, store_url, run_id)]

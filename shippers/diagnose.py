@@ -157,14 +157,22 @@ def ship(paths: tuple[str, ...], reader: str | None, store: Recorded,
     Returns: of each file what was read of it, and of one that cannot be read why; and what profilers say of operations.
     """
     from shippers.formats import open_input
+    from shippers.formats.trace_ranks import in_line
 
-    inputs, operations = [], []
+    inputs: list[dict[str, Any]] = []
+    operations: list[dict[str, Any]] = []
+    held = []
     for number, (shown, file) in enumerate(_files(paths)):
         reading = None
         try:
             reading = open_input(file, reader, rejected)
             for place, (kind, batch) in enumerate(reading):
-                store.append(kind, batch, f"input-{number}-{place}")
+                segment = f"input-{number}-{place}"
+                if reading.meetings:
+                    # its clock may be another one than that of the other ranks
+                    held.append((segment, (kind, batch), reading.meetings[-1]))
+                else:
+                    store.append(kind, batch, segment)
         except InputError as error:
             # one bad file among many must not keep the answer from the others; without any other there is none
             note = str(error).removeprefix(f"{file}: ")
@@ -173,6 +181,11 @@ def ship(paths: tuple[str, ...], reader: str | None, store: Recorded,
         inputs.append({"path": shown, "reader": reading.reader, "records": reading.records, "rejected": reading.rejected,
                        "notes": reading.notes})
         operations += reading.summary
+    notes: list[str] = []
+    for segment, (kind, batch) in in_line(held, notes):
+        store.append(kind, batch, segment)
+    if notes:
+        inputs[-1]["notes"] += notes
     return inputs, operations
 
 

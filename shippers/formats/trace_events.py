@@ -28,13 +28,24 @@ _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _NO_NUMBER = re.compile(rb"([:,\[]\s*)-?(?:NaN|nan|Infinity|inf)(?=\s*[,}\]])")
 
 
-class Args(msgspec.Struct, gc=False):
+class Args(msgspec.Struct, gc=False, rename={"group": "Process Group Name", "ranks": "Process Group Ranks", "own_rank": "Rank",
+                                          "elements": "In msg nelems", "dimensions": "Input Dims"}):
     """What is read of the arguments of an event."""
 
     correlation: int | None = None
     """The same number on a kernel and on the call that launched it."""
     direction: str | None = None
     """Where a copy goes, on devices that do not say so in its name."""
+    group: str | None = None
+    """Whose collective it is, of PyTorch 2.3 and later."""
+    ranks: str | None = None
+    """The ranks of that group."""
+    own_rank: int | None = None
+    """Of the process, on calls of a collective."""
+    elements: int | None = None
+    """How many it sends."""
+    dimensions: msgspec.Raw = msgspec.Raw(b"")
+    """Of what an operator is given, as it stands there."""
 
 
 class Event(msgspec.Struct, gc=False):
@@ -50,6 +61,8 @@ class Event(msgspec.Struct, gc=False):
     args: Args | None = None
 
 
+_ARGS = (("correlation", int), ("direction", str), ("Process Group Name", str), ("Process Group Ranks", str), ("Rank", int),
+         ("In msg nelems", int))
 _EVENTS = msgspec.json.Decoder(list[Event])
 _ANY = msgspec.json.Decoder(list[object])
 
@@ -211,8 +224,8 @@ class _Parser:
     def _event(self, item: object) -> Event | None:
         if isinstance(item, dict):
             args = item.get("args")
-            item["args"] = {name: args[name] for name, wanted in (("correlation", int), ("direction", str))
-                            if isinstance(args.get(name), wanted)} if isinstance(args, dict) else None
+            item["args"] = {name: args[name] for name, wanted in _ARGS if isinstance(args.get(name), wanted)
+                            } if isinstance(args, dict) else None
             if item.get("cat") is None:
                 item.pop("cat", None)
         try:
