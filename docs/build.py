@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from models.facts import FACTS
 from pinchpoint import cli, config, fields, ship_settings
 from pinchpoint.metrics import METRICS
 
@@ -119,6 +120,26 @@ def _anchor(cause: Mapping[str, Any]) -> str:
     return f"{cause['id']}-{cause['name']}".lower()
 
 
+def inputs_page() -> str:
+    """What each cause needs, and which inputs give it."""
+    needs = tomllib.loads((ROOT / "docs" / "cause_inputs.toml").read_text(encoding="utf-8"))["need"]
+    number = {need["what"]: place for place, need in enumerate(needs, 1)}
+    causes = [cause for path in sorted(CATALOGUE.glob("*.toml")) for cause in tomllib.loads(path.read_text(encoding="utf-8"))["cause"]]
+    rows = []
+    for cause in sorted(causes, key=lambda one: (one["category"], one["id"])):
+        clauses = [" or ".join(str(place) for place in sorted({number[FACTS[one["fact"]].needs] for one in piece.get("any", [piece])}))
+                   for piece in cause.get("required", ())]
+        rows.append((cause["id"], f"[{cause['name']}](causes.md#{_anchor(cause)})", cause["category"], "; ".join(dict.fromkeys(clauses))))
+    parts = ["# Which cause needs which input",
+             "A cause that needs what is not among the inputs is listed under `missing`, and never named by guess. Records as NDJSON "
+             "can hold all of it; [what each reader takes](../formats.md).",
+             _table(("id", "cause", "category", "needs, by number"), rows),
+             "## Where it comes from",
+             _table(("number", "needed", "readers of `pinchpoint diagnose`", "live"), [
+                 (str(number[need["what"]]), need["what"], _names(need["readers"]) or "`records`", need["live"]) for need in needs])]
+    return _page(parts, "models/causes/catalogue, models/facts and docs/cause_inputs.toml")
+
+
 def settings_page() -> str:
     """Every setting of pinchpoint.toml with its default."""
     parts = ["# Settings",
@@ -212,6 +233,7 @@ PAGES = {
     "metrics.md": metrics_page,
     "commands.md": commands_page,
     "causes.md": causes_page,
+    "inputs.md": inputs_page,
     "settings.md": settings_page,
     "mappings.md": mappings_page,
 }

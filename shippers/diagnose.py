@@ -199,7 +199,9 @@ def _files(paths: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
                 spooled.flush()
                 yield "-", Path(spooled.name)
         elif path.is_dir():
-            found = sorted(one for one in path.rglob("*") if one.is_file())
+            from shippers.formats.catalogue import is_part
+
+            found = sorted(one for one in path.rglob("*") if one.is_file() and not is_part(one))
             if not found:
                 raise InputError(f"{path}: an empty folder")
             yield from ((str(one), one) for one in found)

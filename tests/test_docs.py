@@ -2,13 +2,16 @@
 
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from command_lines import in_markdown, parse, words_of
 
+from models.facts import FACTS
 from pinchpoint.metrics import METRICS
+from shippers.formats import FORMATS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -88,3 +91,11 @@ def anchors(page: Path) -> set[str]:
 def test_the_metrics_page_names_every_metric():
     """The reference leaves nothing out."""
     assert [name for name in METRICS if f"`{name}`" not in build.metrics_page()] == []
+
+
+def test_inputs_of_causes_are_readers_and_all_are_named():
+    """What facts need is in the list, in their words, and each reader in it exists."""
+    needs = tomllib.loads((ROOT / "docs" / "cause_inputs.toml").read_text())["need"]
+
+    assert sorted(need["what"] for need in needs) == sorted({one.needs for one in FACTS.values()})
+    assert {reader for need in needs for reader in need["readers"]} <= set(FORMATS)

@@ -1,5 +1,6 @@
 """Errors among the lines of a job become events, and the causes that they speak for are named."""
 
+import json
 import time
 
 import pytest
@@ -38,6 +39,35 @@ LINES = [
      {"local.rank": "2"}),
     ("  traceback : Signal 9 (SIGKILL) received by PID 71", "job_error", "process_killed", {"process.pid": "71"}),
     ("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ", "job_error", "child_failed", {}),
+    ("n1:7:9 [0] NCCL INFO Using network Socket", "job_error", "nccl_socket", {}),
+    ("n1:7:9 [0] NCCL INFO NET/IB : Using [0]mlx5_0:1/RoCE [RO]; OOB eth0:10.0.0.1<0>", "job_error", "nccl_ib_found",
+     {"error.device": "mlx5_0"}),
+    ("n1:7:9 [0] NCCL INFO NCCL_IB_DISABLE set by environment to 1.", "job_error", "nccl_ib_unused", {}),
+    ("n1:7:9 [0] NCCL INFO comm 0x55 rank 0 nRanks 16 nNodes 2 localRanks 8 localRank 0 MNNVL 0", "job_error", "nccl_nodes", {}),
+    ("n1:7:9 [0] NCCL INFO NCCL_P2P_DISABLE set by environment to 1.", "job_error", "nccl_p2p_disabled", {}),
+    ("n1:7:9 [0] misc/socket.cc:484 NCCL WARN socketStartConnect: Connect to 10.0.0.2<40213> failed : Connection refused", "job_error",
+     "nccl_connection", {"nccl.peer": "10.0.0.2<40213>"}),
+    ("n1:7:9 [0] include/socket.h:403 NCCL WARN Call to connect to 10.0.0.2<40213> failed : No route to host", "job_error",
+     "nccl_connection", {}),
+    ("UserWarning: This DataLoader will create 32 worker processes in total. Our suggested max number of worker in current system is 4, "
+     "which is smaller than what this DataLoader is going to create.", "job_error", "too_many_workers", {}),
+    ("W0101 CUDAGraph supports dynamic shapes by recording a new graph for each distinct input size. We have observed 9 distinct sizes.",
+     "job_error", "cudagraph_sizes", {}),
+    ("skipping cudagraphs due to mutated inputs (1 instances)", "job_error", "cudagraphs_skipped", {}),
+    ("UserWarning: TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled. Consider setting",
+     "job_error", "tensor_cores_unused", {}),
+    ("You are using a CUDA device ('NVIDIA A100') that has Tensor Cores. To properly utilize them, you should set", "job_error",
+     "tensor_cores_unused", {}),
+    ("UserWarning: expandable_segments not supported on this platform", "job_error", "allocator_setting", {}),
+    ("[INFO] [loss_scaler.py:190] OVERFLOW! Rank 0 Skipping step. Attempted loss scale: 65536", "job_error", "step_skipped", {}),
+    ("Gradient overflow.  Skipping step, loss scaler 0 reducing loss scale to 32768.0", "job_error", "step_skipped", {}),
+    ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks have been OOM Killed.", "oom", "step_oom_killed",
+     {}),
+    ("slurmstepd: error: *** JOB 7 ON node1 CANCELLED AT 2026-01-01T10:00:00 DUE TO PREEMPTION ***", "job_error", "job_cancelled", {}),
+    ("[default] Worker group FAILED. 3/3 attempts left; will restart worker group", "job_error", "workers_restarted", {}),
+    ("torch.distributed.DistStoreError: Timed out after 601 seconds waiting for clients. 3/4 clients joined.", "job_error",
+     "rendezvous_failed", {}),
+    ("The node 'n1_7_0' has failed to send a keep-alive heartbeat to the rendezvous '7' due to an error", "job_error", "node_silent", {}),
     ("{'loss': nan, 'learning_rate': 1e-05}", "job_error", "loss_nan", {}),
     (" iteration 5/ 10 | lm loss: NaN | loss scale: 1.0 |", "job_error", "loss_nan", {}),
 ]
@@ -55,7 +85,11 @@ def test_the_lines_that_people_meet(line, action, kind, labels):
 
 @pytest.mark.parametrize("line", [
     b"", b"loss: 2.0", b"nanogpt loss: 2.1", b"NCCL INFO Connected all rings", b"0 CUDA memory allocation retries.", b"loss: nano",
-    b"recompile_limit = 8", b"exitcode: 0", b"DataLoader worker count: 4", b"export NCCL_DEBUG=WARN"])
+    b"recompile_limit = 8",
+    b"NCCL INFO Using network IB", b"NCCL INFO NET/IB : No device found.",
+    b"0 oom_kill events",
+    b"NCCL INFO comm 0x1 rank 0 nRanks 8 nNodes 1 localRanks 8", b"NCCL_IB_DISABLE set by environment to 0.", b"Tensor Cores",
+    b"exitcode: 0", b"DataLoader worker count: 4", b"export NCCL_DEBUG=WARN"])
 def test_healthy_lines_are_no_errors(line):
     """Settings and counts of zero are none."""
     assert read_job_line(line) is None
@@ -124,3 +158,21 @@ def test_the_cause_is_named(tmp_path, line, cause):
     answer = CliRunner().invoke(diagnose, [str(log)])
 
     assert cause in answer.output
+
+
+SOCKET, IB, NOT_IB, NODES = (line for line, _, kind, _ in LINES if kind in ("nccl_socket", "nccl_ib_found", "nccl_ib_unused", "nccl_nodes"))
+
+
+@pytest.mark.parametrize(("lines", "causes"), [
+    ([IB, SOCKET], ["wrong_comm_backend"]), ([NOT_IB, SOCKET, NODES], ["wrong_comm_backend"]), ([SOCKET, NODES], []),
+    ([NOT_IB, SOCKET], []), ([IB, NODES], [])])
+def test_sockets_are_wrong_where_there_is_something_better(tmp_path, lines, causes):
+    """Between nodes without InfiniBand, and within one node, they are what there is."""
+    log = tmp_path / "nccl.log"
+    log.write_text("\n".join(lines) + "\n")
+    events = [row for _, batch in open_input(log) for row in batch.to_pylist()]
+
+    assert ["nccl_socket"] * len(causes) == [dict(row["labels"])["error.kind"] for row in events]
+    if causes:
+        answer = json.loads(CliRunner().invoke(diagnose, ["--format", "json", str(log)]).stdout)
+        assert [cause["cause"] for one in answer["incidents"] for cause in one["causes"]] == causes

@@ -12,7 +12,7 @@ from pinchpoint.errors import InputError
 from shippers.formats import open_input
 from shippers.formats.base import Reading
 from shippers.formats.trace_about import About
-from shippers.formats.trace_events import _Parser, read_events
+from shippers.formats.trace_events import Event, _Parser, read_events
 
 NASTY = st.text(st.sampled_from('},{[]": \\x\n'), max_size=12)
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
@@ -31,7 +31,7 @@ def read(path, data):
     path.write_bytes(data)
     about = About()
     reading = Reading(path, "torch_profiler", lambda *_: iter(()))
-    return [event for events in read_events(path, reading, about) for event in events], reading, about
+    return [event for events in read_events(path, reading, about, Event) for event in events], reading, about
 
 
 def reading_of_nothing(tmp_path_factory):
@@ -44,7 +44,7 @@ def test_events_are_the_same_wherever_the_text_is_cut(tmp_path_factory, items, d
     """Boundaries inside strings, nested lists and arguments are no boundaries between events."""
     text = comma.join(json.dumps(item) for item in items).encode()
     cut = data.draw(st.integers(0, len(text)))
-    parser = _Parser(reading_of_nothing(tmp_path_factory))
+    parser = _Parser(reading_of_nothing(tmp_path_factory), Event)
     pending = bytearray(text[:cut])
     found = list(parser.take(pending) or [])
     pending += text[cut:] + b"], \"traceName\": \"x\"}"

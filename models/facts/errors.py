@@ -85,9 +85,15 @@ _errors("errors.cpu_hot", "Minutes in which a processor was too hot", _kind("cpu
 _errors("errors.gpu_ooms", "Times PyTorch found no memory on a GPU and gave up", _kind("cuda_oom"), of_job=True)
 _errors("errors.allocator_retries", "Minutes in which PyTorch's allocator gave its cache back to find memory", _kind("allocator_retry"),
         warnings=True, of_job=True)
-_errors("errors.recompile_limits", "Minutes in which PyTorch gave up compiling a function again", _kind("recompile_limit"), warnings=True,
-        of_job=True)
+_errors("errors.recompile_limits", "Minutes in which PyTorch gave up compiling a function again",
+        _kind("recompile_limit", "cudagraph_sizes"), warnings=True, of_job=True)
 _errors("errors.loader_workers", "Deaths of loader workers by a fault of the program", _kind("worker_died"), of_job=True)
 _errors("errors.collective_timeouts", "Collectives that did not end before their time limit", _kind("collective_timeout"), of_job=True)
 _errors("errors.nan_losses", "Minutes in which the loss was not a number", _kind("loss_nan"), of_job=True)
+_errors("errors.slow_networks", "Times NCCL took plain sockets in place of InfiniBand or RoCE", _kind("nccl_socket"),
+        warnings=True, of_job=True)
+_errors("errors.skipped_steps", "Minutes in which steps were skipped for want of finite gradients", _kind("step_skipped"), warnings=True,
+        of_job=True)
+_errors("errors.too_many_workers", "Warnings that the loader has more workers than processors", _kind("too_many_workers"), warnings=True,
+        of_job=True)
 _errors("errors.planned", "Nodes that somebody took out of service", lambda finding: finding.action == "maintenance")

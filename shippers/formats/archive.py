@@ -1,6 +1,8 @@
 """Archives (zip, tar, tar.gz) of inputs: each file inside is read as the format that it is in."""
 
 import contextlib
+import hashlib
+import re
 import tarfile
 import tempfile
 import zipfile
@@ -11,6 +13,7 @@ from pathlib import Path
 from pinchpoint.errors import InputError
 from shippers.formats.base import Batch, Format, Reading
 from shippers.formats.lines import read_chunks
+from shippers.formats.mlflow import is_part
 
 MOST_FILES = 10_000
 #: Of all files together, and in relation to the archive: text packs 5 to 60 times, zeros 1000 times.
@@ -20,6 +23,9 @@ _AT_LEAST = 1 << 26
 #: What stands between two files of a tar is a header; a longer one is no header.
 _MOST_HEADER = 1 << 24
 _CHUNK = 1 << 18
+_DEEPEST = 6
+#: A file of a run of MLflow, whose parts are read together: what stands before it, and its path in the run.
+_LATER = re.compile(r"^((?:[^\0]*/)?[^/\0]+/)((?:metrics|params|tags)/[^\0]+|meta\.yaml)$")
 
 
 def recognises(head: bytes) -> bool:
@@ -35,23 +41,44 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     with path.open("rb") as file, tempfile.TemporaryDirectory(prefix="pinchpoint-") as folder:
         open_members = _of_zip if file.read(2) == b"PK" else _of_tar
         try:
+            later: dict[Path, str] = {}
             for number, (name, copy) in enumerate(open_members(path)):
                 if number >= MOST_FILES:
                     reading.notes.append(f"more than {MOST_FILES} files in it: the rest is left out")
-                    return
-                # by its last part alone, which tells ranks; a path could lead anywhere
-                inside = Path(folder) / str(number)
-                inside.mkdir()
-                one = inside / (Path(name).name[-100:] or "file")
+                    break
+                one, waits = _place(Path(folder), number, name)
                 with one.open("wb") as unpacked:
                     for chunk in copy():
                         unpacked.write(chunk)
+                if waits:
+                    later[one] = name
+                    continue
                 yield from _read_one(name, one, reading)
                 one.unlink()
+            for one, name in later.items():
+                if not is_part(one):
+                    yield from _read_one(name, one, reading)
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
             if not reading.records:
                 raise InputError(f"{path}: damaged, or packed in a way that is not read: {error}") from error
             reading.notes.append(f"read up to where it is damaged: {error}")
+
+
+def _place(folder: Path, number: int, name: str) -> tuple[Path, bool]:
+    """Where a file is unpacked to, and whether it is read with others that lie beside it."""
+    # by its last part alone, which tells ranks; a path could lead anywhere
+    place = folder / str(number) / (Path(name).name[-100:] or "file")
+    belongs = _LATER.search(name)
+    parts = [part[-100:] for part in belongs[2].split("/") if part not in ("", ".", "..")] if belongs else []
+    if belongs and len(parts) <= _DEEPEST:
+        beside = folder.joinpath("together", hashlib.sha256(belongs[1].encode("utf-8", "surrogateescape")).hexdigest(), *parts)
+        # an archive may hold a file where another has its folder
+        with contextlib.suppress(OSError):
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            if not beside.exists():
+                return beside, True
+    place.parent.mkdir()
+    return place, False
 
 
 def _read_one(name: str, path: Path, reading: Reading) -> Iterator[Batch]:

@@ -6,10 +6,13 @@ from pinchpoint.errors import UnknownFormat, UsageError
 from shippers.formats import (
     archive,
     dlio,
+    ebpf_trace,
     flight_recorder,
+    jax_trace,
     job_errors,
     kernel_log,
     metric_csv,
+    mlflow,
     mllog,
     nvidia_bug_report,
     nvidia_smi_csv,
@@ -22,6 +25,7 @@ from shippers.formats import (
     progress_log,
     prometheus,
     records,
+    tensorboard,
     torch_profiler,
     trainer_state,
     training_log,
@@ -35,8 +39,9 @@ _TEXT_HEAD = 16 << 20
 
 #: In the order in which they are asked: what says what it is before what is known by its shape.
 FORMATS: dict[str, Format] = {one.name: one for one in (
-    archive.FORMAT, records.FORMAT, otlp_json.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
-    torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
+    archive.FORMAT, tensorboard.FORMAT, mlflow.FORMAT, ebpf_trace.FORMAT,
+    records.FORMAT, otlp_json.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
+    jax_trace.JSON, jax_trace.XPLANE, torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
     nvidia_smi_text.FORMAT, nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
     prometheus.TEXT, prometheus.JSON, training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT,
     job_errors.FORMAT)}
@@ -59,6 +64,11 @@ def detect(path: Path) -> Format:
     seen = head[:60]
     raise UnknownFormat(f"{path}: in no known format; it begins with {seen!r}.\n"
                         f"Name one with --reader: {', '.join(FORMATS)}" if head else f"{path}: empty")
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file of a folder is read with, or told in full by, another one beside it."""
+    return mlflow.is_part(path) or jax_trace.is_part(path)
 
 
 def open_input(path: Path | str, reader: str | None = None, rejected_to: Path | None = None) -> Reading:

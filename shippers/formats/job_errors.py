@@ -9,6 +9,7 @@ from pinchpoint import records
 from pinchpoint.clock import NS
 from pinchpoint.gpu_errors.findings import Finding
 from pinchpoint.gpu_errors.job_lines import read_job_line
+from pinchpoint.gpu_errors.nccl_network import NcclNetwork
 from pinchpoint.gpu_errors.once import Once
 from shippers.formats.base import Batch, Format, Reading
 from shippers.formats.lines import read_lines
@@ -27,12 +28,16 @@ class JobErrors:
     """
 
     def __init__(self, log: str, run: str | None) -> None:
-        self._log, self._run, self._once, self._count = log, run, Once(), 0
+        self._log, self._run, self._once, self._network, self._count = log, run, Once(), NcclNetwork(), 0
         self._events: list[tuple[int, Finding, bytes]] = []
 
     def add(self, finding: Finding, line: bytes, time_ns: int) -> None:
         """Take in what a line tells of, unless the same was told this minute."""
         self._count += 1
+        judged = self._network.judge(finding)
+        if judged is None:
+            return
+        finding = judged
         if len(self._events) < _MOST_EVENTS and self._once.is_first(finding, time_ns, self._count):
             self._events.append((time_ns, finding, line.strip()[:_QUOTED]))
 

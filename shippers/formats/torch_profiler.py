@@ -11,7 +11,7 @@ from shippers.formats.base import MOST_ROWS, Batch, Format, Reading
 from shippers.formats.intervals import Floats, Intervals, covered, exclusive
 from shippers.formats.trace_about import About
 from shippers.formats.trace_columns import Columns
-from shippers.formats.trace_events import read_events, recognises
+from shippers.formats.trace_events import Event, read_events, recognises
 from shippers.formats.trace_steps import of_whole_steps, windows
 from shippers.formats.trace_timeline import Step, Timeline
 
@@ -32,7 +32,7 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     Raises: InputError when there is no event to be had.
     """
     about, columns = About(), Columns()
-    for events in read_events(path, reading, about):
+    for events in read_events(path, reading, about, Event):
         columns.add(events, reading)
     if not columns.first < columns.last:
         reading.notes.append("no event with a duration that belongs to a step")

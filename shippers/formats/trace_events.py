@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Generic, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -61,10 +62,10 @@ class Event(msgspec.Struct, gc=False):
     args: Args | None = None
 
 
-_ARGS = (("correlation", int), ("direction", str), ("Process Group Name", str), ("Process Group Ranks", str), ("Rank", int),
-         ("In msg nelems", int))
-_EVENTS = msgspec.json.Decoder(list[Event])
 _ANY = msgspec.json.Decoder(list[object])
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+"""What is read of an event; its `args` are a struct or None."""
 
 
 def recognises(head: bytes) -> bool:
@@ -74,14 +75,14 @@ def recognises(head: bytes) -> bool:
     return bool(_BARE.match(head)) and b'"ph"' in head[:65_536]
 
 
-def read_events(path: Path, reading: Reading, about: About) -> Iterator[list[Event]]:
+def read_events(path: Path, reading: Reading, about: About, kind: type[Kind]) -> Iterator[list[Kind]]:
     """Lists of events in the order of the file; what is no event is counted as rejected.
 
     Raises: InputError when there is no event to be had.
     """
     chunks = read_until_damaged(path, reading.notes)
     pending = _begin(path, chunks, about)
-    parser = _Parser(reading)
+    parser = _Parser(reading, kind)
     seen = 0
     enough = _DECODE_BYTES
     for chunk in chunks:
@@ -148,15 +149,19 @@ def _look_behind(rest: bytearray, chunks: Iterator[bytes], reading: Reading, abo
         reading.notes.append("events behind the end of the list of events were not read")
 
 
-class _Parser:
+class _Parser(Generic[Kind]):
     """Cuts a list of events where one ends, without knowing where strings and nested lists end, and decodes the pieces."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, reading: Reading, kind: type[Kind]) -> None:
+        self._reading, self._kind = reading, kind
+        self._decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
+        arguments = next(one for one in get_args(get_type_hints(kind)["args"]) if one is not type(None))
+        #: Types that each argument may have; what is kept as it stands is of no use once it was decoded.
+        self._wanted = {one.encode_name: get_args(one.type) for one in msgspec.structs.fields(arguments) if one.type is not msgspec.Raw}
         #: Whether the end of the list was seen; what follows it is left in the text.
         self.ended = False
 
-    def take(self, text: bytearray) -> list[Event] | None:
+    def take(self, text: bytearray) -> list[Kind] | None:
         """The events up to a boundary between two of them, which leave the text; None when it holds no whole one."""
         for begin, end in _cuts(text):
             try:
@@ -169,7 +174,7 @@ class _Parser:
             return events
         return None
 
-    def take_rest(self, text: bytearray) -> list[Event]:
+    def take_rest(self, text: bytearray) -> list[Kind]:
         """The events of the end of a file, as far as they go where it was cut off."""
         try:
             events, used = self._decode(bytes(text))
@@ -188,13 +193,13 @@ class _Parser:
         del text[: len(text) if used is None else used]
         return events
 
-    def salvage(self, text: bytearray) -> list[Event]:
+    def salvage(self, text: bytearray) -> list[Kind]:
         """Every event that can be read for itself; the text is used up."""
         whole = bytes(text)
         text.clear()
         return self._piecewise(whole)
 
-    def _decode(self, text: bytes) -> tuple[list[Event], int | None]:
+    def _decode(self, text: bytes) -> tuple[list[Kind], int | None]:
         """The events of a list without its brackets, and where in the text the list ends; None when it goes on.
 
         Raises: _Truncated when an event is not complete, _Malformed when it is no JSON.
@@ -213,28 +218,28 @@ class _Parser:
                 raise _Truncated from error
             raise _Malformed from error
 
-    def _items(self, whole: bytes) -> list[Event]:
+    def _items(self, whole: bytes) -> list[Kind]:
         try:
-            return _EVENTS.decode(whole)
+            return self._decoder.decode(whole)
         except msgspec.ValidationError:
             items = _ANY.decode(whole)
         # some have values of a wrong type
         return [event for item in items if (event := self._event(item)) is not None]
 
-    def _event(self, item: object) -> Event | None:
+    def _event(self, item: object) -> Kind | None:
         if isinstance(item, dict):
             args = item.get("args")
-            item["args"] = {name: args[name] for name, wanted in _ARGS if isinstance(args.get(name), wanted)
-                            } if isinstance(args, dict) else None
+            item["args"] = {name: args[name] for name, wanted in self._wanted.items()
+                            if name in args and isinstance(args[name], wanted)} if isinstance(args, dict) else None
             if item.get("cat") is None:
                 item.pop("cat", None)
         try:
-            return msgspec.convert(item, Event)
+            return msgspec.convert(item, self._kind)
         except (msgspec.ValidationError, RecursionError) as error:
             self._reading.reject(repr(item)[:1000].encode("utf-8", "replace"), str(error))
             return None
 
-    def _piecewise(self, text: bytes) -> list[Event]:
+    def _piecewise(self, text: bytes) -> list[Kind]:
         """The events of a text in which some are no JSON: halved until each piece is one or is rejected."""
         pieces, events = [text], []
         while pieces:

@@ -5,46 +5,27 @@ the request has the same bytes under a schema of our own, in which an attribute 
 """
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import Message
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from shippers.sources.otlp_values import text_of
+from shippers.wire_types import Fields, message_type
 
-_BYTES, _STRING, _FIXED64 = (descriptor_pb2.FieldDescriptorProto.Type.Value(f"TYPE_{name}") for name in ("BYTES", "STRING", "FIXED64"))
-_INT32, _MESSAGE = (descriptor_pb2.FieldDescriptorProto.Type.Value(f"TYPE_{name}") for name in ("INT32", "MESSAGE"))
-_ONE, _MANY = (descriptor_pb2.FieldDescriptorProto.Label.Value(f"LABEL_{name}") for name in ("OPTIONAL", "REPEATED"))
-
-#: Name, number and type of fields in opentelemetry/proto/trace/v1/trace.proto; what is not read stays out.
-_SCHEMA: dict[str, tuple[tuple[str, int, int, int, str], ...]] = {
-    "Span": (("trace_id", 1, _ONE, _BYTES, ""), ("span_id", 2, _ONE, _BYTES, ""), ("parent_span_id", 4, _ONE, _BYTES, ""),
-             ("name", 5, _ONE, _STRING, ""), ("kind", 6, _ONE, _INT32, ""), ("start_time_unix_nano", 7, _ONE, _FIXED64, ""),
-             ("end_time_unix_nano", 8, _ONE, _FIXED64, ""), ("attributes", 9, _MANY, _BYTES, ""), ("events", 11, _MANY, _BYTES, ""),
-             ("status", 15, _ONE, _BYTES, "")),
-    "ScopeSpans": (("spans", 2, _MANY, _MESSAGE, "Span"),),
-    "ResourceSpans": (("resource", 1, _ONE, _BYTES, ""), ("scope_spans", 2, _MANY, _MESSAGE, "ScopeSpans")),
-    "ExportTraceServiceRequest": (("resource_spans", 1, _MANY, _MESSAGE, "ResourceSpans"),),
+#: What is read of opentelemetry/proto/trace/v1/trace.proto.
+_SCHEMA: dict[str, Fields] = {
+    "Span": (("trace_id", 1, "bytes"), ("span_id", 2, "bytes"), ("parent_span_id", 4, "bytes"), ("name", 5, "string"), ("kind", 6, "int32"),
+             ("start_time_unix_nano", 7, "fixed64"), ("end_time_unix_nano", 8, "fixed64"), ("attributes", 9, "*bytes"),
+             ("events", 11, "*bytes"), ("status", 15, "bytes")),
+    "ScopeSpans": (("spans", 2, "*Span"),),
+    "ResourceSpans": (("resource", 1, "bytes"), ("scope_spans", 2, "*ScopeSpans")),
+    "ExportTraceServiceRequest": (("resource_spans", 1, "*ResourceSpans"),),
 }
 _MOST_PAIRS = 8192
 _MOST_PAIR_BYTES = 512
 
 
-def _request_type() -> type[Message]:
-    file = descriptor_pb2.FileDescriptorProto(name="spans.proto", package="pinchpoint", syntax="proto3")
-    for message, fields in _SCHEMA.items():
-        made = file.message_type.add(name=message)
-        for name, number, label, kind, below in fields:
-            field = made.field.add(name=name, number=number, label=cast("Any", label), type=cast("Any", kind))
-            if below:
-                field.type_name = f".pinchpoint.{below}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("pinchpoint.ExportTraceServiceRequest"))
-
-
-SpansRequest: Any = _request_type()
+SpansRequest: Any = message_type(_SCHEMA, "ExportTraceServiceRequest")
 """An ExportTraceServiceRequest whose attributes, events, status and resource are bytes."""
 
 
