@@ -8,7 +8,7 @@ from types import MappingProxyType
 from pinchpoint import settings
 from pinchpoint.settings import choice, needed, number, path, setting, store_urls, table, tables, text, text_map, texts, whole
 
-FORMATS = ("auto", "text", "json", "logfmt", "cri", "docker")
+FORMATS = ("auto", "text", "json", "logfmt", "cri", "docker", "training")
 _NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -18,7 +18,8 @@ class Files:
 
     paths: tuple[str, ...] = needed("paths and globs of log files; relative ones start at the folder of this file",
                                     lambda value, folder: tuple(str(folder / Path(one).expanduser()) for one in texts(value, folder)))
-    format: str = setting("auto", "what a line is: auto, text, json, logfmt, cri or docker", choice(*FORMATS))
+    format: str = setting("auto", "what a line is: auto, text, json, logfmt, cri, docker, or training: "
+                         "text whose errors and step times become records too", choice(*FORMATS))
     multiline: str = setting("python", "python joins tracebacks; else a regular expression that begins a record", text)
     run: str | None = setting(None, "run.id of their records", text)
     rank: int | None = setting(None, "rank of their records", whole(0))

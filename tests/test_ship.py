@@ -180,7 +180,8 @@ def test_dry_run_begins_where_the_agent_stands(tmp_path, sink):
 
 @pytest.mark.parametrize(("text", "says"), [
     ("[ship]\noutput = []", "ship.output: unknown setting, did you mean ship.outputs?"),
-    ("[[ship.files]]\npaths = ['/a']\nformat = 'xml'", "ship.files[0].format: expected auto, text, json, logfmt, cri or docker, got 'xml'"),
+    ("[[ship.files]]\npaths = ['/a']\nformat = 'xml'",
+     "ship.files[0].format: expected auto, text, json, logfmt, cri, docker or training, got 'xml'"),
     ("[[ship.files]]\nformat = 'json'", "ship.files[0].paths: is missing"),
     ("[[ship.files]]\npaths = ['/a']\nmultiline = '('", "ship.files[0].multiline: no regular expression"),
     ("[ship.host]\ninterval_s = 0", "ship.host.interval_s: expected a number above 0, got 0"),

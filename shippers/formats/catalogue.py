@@ -21,6 +21,7 @@ from shippers.formats import (
     nvidia_smi_xml,
     operation_table,
     otlp_json,
+    pipeline_timeline,
     process_list,
     progress_log,
     prometheus,
@@ -41,7 +42,8 @@ _TEXT_HEAD = 16 << 20
 FORMATS: dict[str, Format] = {one.name: one for one in (
     archive.FORMAT, tensorboard.FORMAT, mlflow.FORMAT, ebpf_trace.FORMAT,
     records.FORMAT, otlp_json.FORMAT, mllog.FORMAT, dlio.FORMAT, operation_table.FORMAT,
-    jax_trace.JSON, jax_trace.XPLANE, torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
+    pipeline_timeline.FORMAT, jax_trace.JSON, jax_trace.XPLANE,
+    torch_profiler.FORMAT, trainer_state.FORMAT, flight_recorder.FORMAT, nvidia_bug_report.FORMAT,
     nvidia_smi_text.FORMAT, nvidia_smi_xml.FORMAT, nvidia_smi_csv.FORMAT, nvidia_smi_table.FORMAT, process_list.FORMAT, kernel_log.FORMAT,
     prometheus.TEXT, prometheus.JSON, training_log.FORMAT, progress_log.FORMAT, metric_csv.FORMAT,
     job_errors.FORMAT)}
@@ -53,10 +55,12 @@ def detect(path: Path) -> Format:
     Raises: UnknownFormat with what was seen; InputError when it cannot be read at all.
     """
     head = read_head(path, _HEAD)
+    is_all = len(head) < _HEAD
     for one in FORMATS.values():
-        if one.recognises(head):
+        # of a longer text the steps may come after the first error
+        if (is_all or one is not job_errors.FORMAT) and one.recognises(head):
             return one
-    if b"\0" not in head and len(head) == _HEAD:
+    if b"\0" not in head and not is_all:
         head = read_head(path, _TEXT_HEAD)
         for one in (mllog.FORMAT, training_log.FORMAT, progress_log.FORMAT, job_errors.FORMAT):
             if one.recognises(head):

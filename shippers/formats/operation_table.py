@@ -20,11 +20,11 @@ from shippers.formats.told import told
 
 _NEEDED = ("dp_rank", "stage", "step", "optype", "start_ts", "duration")
 _OPTIONAL = ("rank", "mb_id", "gmc", "mc")
-_MOST_OPERATIONS = 20_000_000
+MOST_OPERATIONS = 20_000_000
 _MOST_WORKERS = 16_384
 #: Workers times steps: each has a record, and some numbers in memory.
 _MOST_RECORDS = 10_000_000
-_MOST_KINDS = 200
+MOST_KINDS = 200
 _PARQUET = b"PAR1"
 _RUN = "pipeline"
 _COMPUTES = ("optimizer", "gc")
@@ -46,7 +46,18 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
 
     Raises: InputError when the table cannot be read or lacks a column.
     """
-    table = _Table(*_columns(path, reading))
+    yield from records_of(*_columns(path, reading), reading)
+
+
+def records_of(columns: dict[str, Floats], kinds: list[str], reading: Reading) -> Iterator[Batch]:
+    """The records of operations.
+
+    Args:
+        columns: those of the table by name, each of shape (operations,), finite; `optype` as places in `kinds`.
+        kinds: names of the operations.
+        reading: where it is noted what could not be worked out.
+    """
+    table = _Table(columns, kinds)
     if not len(table.step):
         reading.notes.append("no operation in it")
         return
@@ -73,11 +84,11 @@ def _columns(path: Path, reading: Reading) -> tuple[dict[str, Floats], list[str]
         parquet = file.read(4) == _PARQUET
     found = _parquet(path) if parquet else _csv(path, reading)
     kinds = pa.array(found.pop("optype"), pa.string()).fill_null("").dictionary_encode()
-    names = [str(name)[:80] for name in kinds.dictionary.to_pylist()[:_MOST_KINDS]]
+    names = [str(name)[:80] for name in kinds.dictionary.to_pylist()[:MOST_KINDS]]
     columns = {name: np.asarray(values, float) for name, values in found.items()}
     columns["optype"] = kinds.indices.to_numpy().astype(float)
     good = np.isfinite(columns["start_ts"]) & np.isfinite(columns["duration"]) & (columns["duration"] >= 0)
-    good &= columns["optype"] < _MOST_KINDS
+    good &= columns["optype"] < MOST_KINDS
     for name, most in (("dp_rank", _MOST_WORKERS), ("stage", _MOST_WORKERS), ("step", 2**53)):
         good &= np.isfinite(columns[name]) & (columns[name] >= 0) & (columns[name] < most)
     for _ in range(int((~good).sum())):
@@ -90,8 +101,8 @@ def _parquet(path: Path) -> dict[str, list[object] | Floats]:
         file = pq.ParquetFile(path)
         there = file.schema_arrow.names
         _check(path, there)
-        if file.metadata.num_rows > _MOST_OPERATIONS:
-            raise InputError(f"{path}: more than {_MOST_OPERATIONS} operations; take fewer steps")
+        if file.metadata.num_rows > MOST_OPERATIONS:
+            raise InputError(f"{path}: more than {MOST_OPERATIONS} operations; take fewer steps")
         table = file.read(columns=[name for name in (*_NEEDED, *_OPTIONAL) if name in there])
         return {name: (table.column(name).cast(pa.string()).to_numpy(zero_copy_only=False) if name == "optype"
                        else table.column(name).cast(pa.float64(), safe=False).to_numpy()) for name in table.column_names}
@@ -117,8 +128,8 @@ def _csv(path: Path, reading: Reading) -> dict[str, list[object] | Floats]:
             continue
         for name, value in values.items():
             columns[name].append(value)
-        if len(columns["step"]) > _MOST_OPERATIONS:
-            raise InputError(f"{path}: more than {_MOST_OPERATIONS} operations; take fewer steps")
+        if len(columns["step"]) > MOST_OPERATIONS:
+            raise InputError(f"{path}: more than {MOST_OPERATIONS} operations; take fewer steps")
     return dict(columns)
 
 

@@ -7,6 +7,7 @@ import zlib
 from shippers.tail.carrier import Carrier, PackedFile, open_carrier
 from shippers.tail.cursor import Cursor
 from shippers.tail.discover import Place, Seen
+from shippers.tail.job_lines import JobLines
 from shippers.tail.lines import LineParser
 from shippers.tail.registry import Log
 
@@ -23,6 +24,8 @@ class Followed:
     seen: Seen
     parser: LineParser
     cursor: Cursor
+    jobs: JobLines | None = None
+    """What its lines tell beside themselves, where they are those of a training job."""
     carrier: Carrier | None = None
     present: bool = True
     """Whether the file had a name when it was looked for last."""

@@ -3,12 +3,14 @@
 import bisect
 import collections
 import dataclasses
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from shippers.items import Item
 from shippers.tail.cursor import HEAD_BYTES
 from shippers.tail.follow import Followed
-from shippers.tail.framing import MOST_LINE_BYTES, Framed, frame
+from shippers.tail.framing import MOST_LINE_BYTES, Framed, frame, lines_of
 from shippers.tail.lines import Documents
 from shippers.tail.offsets import Observed, Offsets
 
@@ -23,6 +25,8 @@ class Taken(NamedTuple):
     records: int
     more: bool
     """Whether there is more to be read at once."""
+    told: Sequence[Item] = ()
+    """What the lines tell beside themselves."""
 
 
 NOTHING = Taken(b"", 0, False)
@@ -90,7 +94,8 @@ class Intake:
         count["lines_empty"] += framed.empty
         count["zeros"] += framed.zeros
         count["lines_partial"] += framed.partial
-        return Taken(body, len(starts), more)
+        told = one.jobs.read(framed.starts, lines_of(framed.text), mark.time if mark else time) if one.jobs is not None else ()
+        return Taken(body, len(starts), more, told)
 
     def _documents(self, one: Followed, block: bytes, time: str, *, final: bool, at_end: bool) -> tuple[Framed, Documents, int]:
         """The documents of a block, and how many of its bytes are done with them."""

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pinchpoint.clock import Clock, format_time
-from shippers.items import Batch, LogItems
+from shippers.items import Batch, Item, LogItems
 from shippers.redact import Redactor, redact
 from shippers.tail.cursor import START, Cursor
 from shippers.tail.enrichment import Enrichment
 from shippers.tail.follow import Followed, Replaced
 from shippers.tail.intake import NOTHING, Intake, Taken
+from shippers.tail.job_lines import JobLines
 from shippers.tail.lines import LineParser
 from shippers.tail.offsets import Observed, Offsets
 from shippers.tail.registry import Registry
+from shippers.tail.settings import TRAINING
 from shippers.tail.survey import Survey
 
 LINGER_S = 1.0
@@ -61,9 +63,14 @@ class Tail:
         self._rests_until_s = 0.0
         self._count: collections.Counter[str] = collections.Counter()
         self._intake = Intake(self._offsets, self._count)
+        #: The lines of which what they tell was handed out last.
+        self._second: Batch | None = None
 
     def take(self, most_bytes: int) -> Batch | None:
         """New items; None when there is nothing now, or little that came less than a linger ago."""
+        if self._second is not None:
+            second, self._second = self._second, None
+            return second
         now_s = self._clock.monotonic_s()
         if now_s < self._rests_until_s:
             return None
@@ -71,6 +78,7 @@ class Tail:
         before: dict[str, Cursor] = {}
         observed: dict[str, Observed] = {}
         bodies: list[bytes] = []
+        told: list[Item] = []
         count = 0
         left, unread = most_bytes, 0
         time = format_time(self._clock.now_ns())
@@ -88,6 +96,7 @@ class Tail:
                     self._registry_knows(one)
             left -= len(taken.body)
             bodies.append(taken.body)
+            told += taken.told
             count += taken.records
             if taken.more:
                 unread += most_bytes if one.packed else one.unread  # nobody knows how long the rest of a packed file is
@@ -110,6 +119,12 @@ class Tail:
         self._rests_until_s = now_s if others or unread * self._intake.expansion >= most_bytes else now_s + self._linger_s
         self._close_surplus()
         handed = _Handed({log_id: self._followed[log_id].cursor for log_id in before})
+        if told and count:
+            # before the lines: once these are settled they are never read again
+            first = _Handed({})
+            self._handed += (first, handed)
+            self._second = Batch(LogItems(b"".join(bodies), count), handed)
+            return Batch(told, first)
         self._handed.append(handed)
         if count:
             return Batch(LogItems(b"".join(bodies), count), handed)
@@ -170,8 +185,10 @@ class Tail:
                 cursor = self._offsets.cursors.get(log_id, START)
                 if log.complete is not None and cursor.offset >= log.complete:
                     continue
-                parser = LineParser(Enrichment(log, seen.files, self._constants), seen.files, self._redactor)
-                self._followed[log_id] = Followed(log, seen, parser, cursor, grown_s=now_s)
+                enrichment = Enrichment(log, seen.files, self._constants)
+                parser = LineParser(enrichment, seen.files, self._redactor)
+                jobs = JobLines(log.id, enrichment.fields, self._redactor) if seen.files.format == TRAINING else None
+                self._followed[log_id] = Followed(log, seen, parser, cursor, jobs, grown_s=now_s)
             elif one.seen != seen or not one.present:
                 if one.place != seen.place:
                     self._let_go(one)

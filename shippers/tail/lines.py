@@ -16,7 +16,7 @@ from shippers.tail.framing import Framed, lines_of, text_of
 from shippers.tail.levels import guess_level
 from shippers.tail.logfmt import parse_logfmt
 from shippers.tail.multiline import Pattern, Tracebacks
-from shippers.tail.settings import PYTHON, FileSet
+from shippers.tail.settings import PYTHON, TRAINING, FileSet
 from shippers.tail.shapes import Rows, Shape, learn, render
 from shippers.tail.texts import Texts
 from shippers.tail.times import leading_time
@@ -44,7 +44,7 @@ class LineParser:
     def __init__(self, enrichment: Enrichment, files: FileSet, redactor: Redactor) -> None:
         self._enrichment = enrichment
         self._log_id = enrichment.log_id.encode()
-        self._format = files.format
+        self._format = "text" if files.format == TRAINING else files.format
         self._path = str(enrichment.fields["log.file.path"])
         self._joiner = Tracebacks() if files.multiline == PYTHON else Pattern(files.multiline)
         self._redactor = redactor

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from pinchpoint.errors import ConfigError
 
-FORMATS = ("auto", "text", "json", "logfmt", "cri", "docker")
+FORMATS = ("auto", "text", "json", "logfmt", "cri", "docker", "training")
+#: Lines of text of a training job: errors and times of steps in them become records of their own.
+TRAINING = "training"
 PYTHON = "python"
 
 
