@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from pinchpoint.light_arrow import without_pandas
 from pinchpoint.output import HELP, config_option
 from pinchpoint.progress import progress
 from shippers.recorded import Recorded, recorded
+
+if TYPE_CHECKING:
+    from shippers.formats.base import Reading
 
 _GATE = 3
 
@@ -55,7 +58,7 @@ def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str
         output.check_target("--html", page)
     without_pandas()
     with recorded() as store, progress("Reading and analysing"):
-        inputs = ship(paths, reader, store, rejected)
+        inputs, _ = ship(paths, reader, store, rejected)
         answer = analysis("run")(store.url, None, config)
         answer["inputs"] = inputs
         if page is not None:
@@ -88,8 +91,9 @@ def analysis(name: str) -> Any:
     return next(iter(found)).load()
 
 
-def ship(paths: tuple[str, ...], reader: str | None, store: Recorded, rejected: Path | None) -> list[dict[str, Any]]:
-    """Bring inputs into a store; says of each file what was read of it, and of one that cannot be read why.
+def ship(paths: tuple[str, ...], reader: str | None, store: Recorded, rejected: Path | None,
+         ) -> tuple[list[dict[str, Any]], "list[Reading]"]:
+    """Bring inputs into a store; says of each file what was read of it, and of one that cannot be read why. Beside it those that were read.
 
     Args:
         paths: files, folders, `-`.
@@ -101,7 +105,7 @@ def ship(paths: tuple[str, ...], reader: str | None, store: Recorded, rejected: 
     from shippers.formats.trace_ranks import in_line
 
     inputs: list[dict[str, Any]] = []
-    held = []
+    held, readings = [], []
     for number, (shown, file) in enumerate(_files(paths)):
         reading = None
         try:
@@ -118,6 +122,7 @@ def ship(paths: tuple[str, ...], reader: str | None, store: Recorded, rejected: 
             note = str(error).removeprefix(f"{file}: ")
             inputs.append({"path": shown, "reader": reading.reader if reading else None, "records": 0, "rejected": 0, "notes": [note]})
             continue
+        readings.append(reading)
         inputs.append({"path": shown, "reader": reading.reader, "records": reading.records, "rejected": reading.rejected,
                        "notes": reading.notes})
     notes: list[str] = []
@@ -125,7 +130,7 @@ def ship(paths: tuple[str, ...], reader: str | None, store: Recorded, rejected: 
         store.append(kind, batch, segment)
     if notes:
         inputs[-1]["notes"] += notes
-    return inputs
+    return inputs, readings
 
 
 def _files(paths: tuple[str, ...]) -> Iterator[tuple[str, Path]]:

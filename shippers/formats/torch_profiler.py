@@ -48,6 +48,9 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     if not numbers:
         numbers, limits = [0], (np.array([columns.first]), np.array([columns.last]))
     reading.summary = columns.top(_TOP)
+    for family, seconds in columns.families().items():
+        reading.families[family] = reading.families.get(family, 0.0) + seconds
+    reading.settings.update(about.settings)
     about.rank = _rank(about.rank, columns.rank, path)
     reading.meetings.append(columns.collectives.meetings(about.rank or 0, numbers, limits, about.base_ns))
     yield from _steps(timeline, about, numbers, limits)

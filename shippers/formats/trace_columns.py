@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from shippers.formats.base import Reading
 from shippers.formats.intervals import Floats, union
 from shippers.formats.trace_events import Event
+from shippers.formats.trace_families import family_of
 from shippers.formats.trace_meetings import Collectives
 from shippers.formats.trace_timeline import DEVICE, Device, Step, Timeline, find_launches
 
@@ -113,6 +114,16 @@ class Columns:
         longest = sorted(self._names.items(), key=lambda item: -item[1][1])[:most]
         return [{"kind": kind, "name": name, "count": int(count), "total_s": total / 1e6}
                 for (kind, name), (count, total) in longest]
+
+    def families(self) -> dict[str, float]:
+        """Seconds by family of operations of all that ran on the device, streams beside each other added up."""
+        found: dict[str, float] = defaultdict(float)
+        for (kind, name), (_, total) in self._names.items():
+            if kind == "kernel":
+                found[family_of(name)] += total / 1e6
+            elif kind in DEVICE:
+                found["copies"] += total / 1e6
+        return dict(found)
 
     def _keep(self, role: str, rows: NDArray[np.float64]) -> None:
         if role == "runtime":

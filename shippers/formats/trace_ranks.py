@@ -72,8 +72,8 @@ def meet(ranks: Sequence[Meetings]) -> Together | None:
     >>> (found.offset_ns[1] - found.offset_ns[0], found.last.tolist(), (found.waits_s * 1e9).round().tolist())
     (np.int64(5000), [1], [600.0, 0.0])
     """
-    keys = _shared(ranks)
-    if len(ranks) < 2 or not keys:
+    keys = _shared(ranks) if len(ranks) > 1 else []
+    if not keys:
         return None
     entered = np.array([[one.entered[key] for one in ranks] for key in keys], np.int64)
     left = np.array([[one.left[key] for one in ranks] for key in keys], np.int64)
