@@ -31,7 +31,8 @@ def ratio_of_medians(after: Floats, before: Floats) -> Ratio:
     Args:
         after: positive values in the order of time, at least one.
         before: the same.
-    Source: Künsch 1989, "The jackknife and the bootstrap for general stationary observations"; blocks as long as the cube root.
+    Source: Künsch 1989, "The jackknife and the bootstrap for general stationary observations"; blocks are as
+    long as the square root, since steps stay alike for long.
 
     >>> found = ratio_of_medians(np.full(50, 1.5), np.full(80, 1.0))
     >>> (found.value, found.low, found.high)
@@ -53,7 +54,7 @@ def _medians(series: Floats, draw: np.random.Generator) -> Floats:
     """Medians of series that are drawn from one with its blocks in another order, shape (_RESAMPLED,)."""
     size = -(-len(series) // _MOST_BLOCKS)
     values = np.median(series[: len(series) // size * size].reshape(-1, size), axis=1)
-    length = max(round(len(values) ** (1 / 3)), 1)
+    length = max(round(len(values) ** 0.5), 1)
     count = -(-len(values) // length)
     begins = draw.integers(0, len(values), (_RESAMPLED, count))
     places = (begins[:, :, None] + np.arange(length)) % len(values)
