@@ -10,15 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from models import comparing, verdict
-from models.view import RunView
+from models import verdict
 from pinchpoint.clock import NS
 from pinchpoint.config import Config
 from pinchpoint.store import Split, open_store
 from pipelines import keeping, planning, runs, slices
 from pipelines.runs import Question, window_for
-
-Compared = tuple[str, str | None, comparing.Operations]
 
 #: Sorting and sums leave the interpreter free; each worker holds one slice.
 _WORKERS = 2
@@ -44,25 +41,6 @@ def answers(store_url: str, run_id: str | None = None, config: Config | None = N
     found = [keeping.save_answer(runs.explain(one, question), store_url)
              for one in _by_run(store_url, splits, window_s, run_id).items()]
     return sorted(found, key=lambda answer: str(answer["observed"]["run"]))
-
-
-def compare_runs(before: Compared, after: Compared) -> dict[str, Any]:
-    """What changed from one run to another, each in a store of its own or in the same.
-
-    Args:
-        before: (where the records are; the run, None for that with most wall time; what a profiler says of its operations).
-        after: likewise.
-    Returns: the comparison (`models.comparing.compare`).
-    """
-    views = [_view(store_url, run_id) for store_url, run_id, _ in (before, after)]
-    return comparing.compare(views[0], views[1], (before[2], after[2]))
-
-
-def _view(store_url: str, run_id: str | None) -> RunView:
-    """The run, of several that with most wall time."""
-    splits, window_s = _planned(store_url, run_id)
-    found = [runs.view_of(one, window_s) for one in _by_run(store_url, splits, window_s, run_id).items()]
-    return max(found, key=lambda view: float(view.wall.sum()), default=runs.view_of((run_id or "", []), window_s))
 
 
 def _planned(store_url: str, run_id: str | None) -> tuple[dict[str, list[Split]], float]:

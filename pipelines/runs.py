@@ -12,7 +12,7 @@ from models import hang, verdict
 from models.causes import load
 from models.errors import ACTIONS
 from models.laying import build
-from models.view import STANDSTILLS, Event, RunView
+from models.view import STANDSTILLS, Event
 from pinchpoint import records
 from pinchpoint.clock import NS
 from pinchpoint.gpu_errors.descriptions import ENDS
@@ -92,20 +92,16 @@ def _runless(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
 
 def explain(run: tuple[str, Iterable[pa.RecordBatch]], question: Question) -> dict[str, Any]:
     """The answer for one run, from all its features and events."""
-    causes = load(Path(path) for path in question.cause_paths)
-    return verdict.explain(view_of(run, question.window_s), causes, question.min_slowdown)
-
-
-def view_of(run: tuple[str, Iterable[pa.RecordBatch]], window_s: float) -> RunView:
-    """One run laid out over its windows, from all its features and events."""
     run_id, batches = run
     features: list[pa.RecordBatch] = []
     events: list[pa.RecordBatch] = []
     for batch in batches:
         (events if "event.action" in batch.schema.names else features).append(batch)
     table = records.concat("feature", sorted_batches(features))
-    table = table.filter(pc.equal(table.column("window_s"), window_s))
-    return build(run_id, table, events_of(events), window_s)
+    table = table.filter(pc.equal(table.column("window_s"), question.window_s))
+    view = build(run_id, table, events_of(events), question.window_s)
+    causes = load(Path(path) for path in question.cause_paths)
+    return verdict.explain(view, causes, question.min_slowdown)
 
 
 def sorted_batches(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from pinchpoint.progress import progress
 from shippers import following
 from shippers.following import grown_from_stdin
 from shippers.recorded import Recorded, recorded
+
+if TYPE_CHECKING:
+    from shippers.formats.base import Reading
 
 _GATE = 3
 
@@ -145,9 +148,9 @@ def analysis(name: str) -> Any:
     return next(iter(found)).load()
 
 
-def ship(paths: tuple[str, ...], reader: str | None, store: Recorded,
-         rejected: Path | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Bring inputs into a store.
+def ship(paths: tuple[str, ...], reader: str | None, store: Recorded, rejected: Path | None,
+         ) -> tuple[list[dict[str, Any]], "list[Reading]"]:
+    """Bring inputs into a store; says of each file what was read of it, and of one that cannot be read why. Beside it those that were read.
 
     Args:
         paths: files, folders, `-`.
@@ -160,8 +163,7 @@ def ship(paths: tuple[str, ...], reader: str | None, store: Recorded,
     from shippers.formats.trace_ranks import in_line
 
     inputs: list[dict[str, Any]] = []
-    operations: list[dict[str, Any]] = []
-    held = []
+    held, readings = [], []
     for number, (shown, file) in enumerate(_files(paths)):
         reading = None
         try:
@@ -178,15 +180,15 @@ def ship(paths: tuple[str, ...], reader: str | None, store: Recorded,
             note = str(error).removeprefix(f"{file}: ")
             inputs.append({"path": shown, "reader": reading.reader if reading else None, "records": 0, "rejected": 0, "notes": [note]})
             continue
+        readings.append(reading)
         inputs.append({"path": shown, "reader": reading.reader, "records": reading.records, "rejected": reading.rejected,
                        "notes": reading.notes})
-        operations += reading.summary
     notes: list[str] = []
     for segment, (kind, batch) in in_line(held, notes):
         store.append(kind, batch, segment)
     if notes:
         inputs[-1]["notes"] += notes
-    return inputs, operations
+    return inputs, readings
 
 
 def _files(paths: tuple[str, ...]) -> Iterator[tuple[str, Path]]:

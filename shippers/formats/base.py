@@ -29,6 +29,9 @@ class Reading:
         self.notes: list[str] = []
         #: Operators and kernels that took most time, of formats that tell.
         self.summary: list[dict[str, Any]] = []
+        #: Seconds by family of operations, and how the run was set up, of formats that tell.
+        self.families: dict[str, float] = {}
+        self.settings: dict[str, str] = {}
         #: Collectives of the ranks whose traces these are, to be held against those of other ranks (`trace_ranks`).
         self.meetings: list[Meetings] = []
         self._read = read

@@ -22,7 +22,7 @@ _ON_DEVICE = {"compute": ("compute",), "communication": ("communication",), "h2d
               "on_host": ("host_communication",), "runtime": ("runtime",), "data_wait": ("loader",)}
 #: Without a device, operators are the computation. Those of the loader are its work.
 _ON_HOST = {"data_wait": ("loader",), "compute": ("cpu_op",), "communication": ("host_communication", "collective_call")}
-_TOP = 200
+_TOP = 50
 _RANK = re.compile(r"(?:rank|worker)[-_ ]?(\d{1,6})(?!\d)", re.IGNORECASE)
 
 
@@ -48,6 +48,9 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     if not numbers:
         numbers, limits = [0], (np.array([columns.first]), np.array([columns.last]))
     reading.summary = columns.top(_TOP)
+    for family, seconds in columns.families().items():
+        reading.families[family] = reading.families.get(family, 0.0) + seconds
+    reading.settings.update(about.settings)
     about.rank = _rank(about.rank, columns.rank, path)
     reading.meetings.append(columns.collectives.meetings(about.rank or 0, numbers, limits, about.base_ns))
     yield from _steps(timeline, about, numbers, limits)

@@ -1,6 +1,5 @@
 """The events of a trace as columns: when what of each role ran, what launched it, and which names took most time."""
 
-import collections
 import re
 from collections import defaultdict
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from shippers.formats.base import Reading
 from shippers.formats.intervals import Floats, union
 from shippers.formats.trace_events import Event
+from shippers.formats.trace_families import family_of
 from shippers.formats.trace_meetings import Collectives
 from shippers.formats.trace_timeline import DEVICE, Device, Step, Timeline, find_launches
 
@@ -110,13 +110,20 @@ class Columns:
                         {role: union(ran[0].values, ran[1].values) for role, ran in self._ran.items()})
 
     def top(self, most: int) -> list[dict[str, Any]]:
-        """The names that took most time, so many of each kind, the longest first."""
-        found, seen = [], collections.Counter[str]()
-        for (kind, name), (count, total) in sorted(self._names.items(), key=lambda item: -item[1][1]):
-            seen[kind] += 1
-            if seen[kind] <= most:
-                found.append({"kind": kind, "name": name, "count": int(count), "total_s": total / 1e6})
-        return found
+        """The names that took most time, the longest first."""
+        longest = sorted(self._names.items(), key=lambda item: -item[1][1])[:most]
+        return [{"kind": kind, "name": name, "count": int(count), "total_s": total / 1e6}
+                for (kind, name), (count, total) in longest]
+
+    def families(self) -> dict[str, float]:
+        """Seconds by family of operations of all that ran on the device, streams beside each other added up."""
+        found: dict[str, float] = defaultdict(float)
+        for (kind, name), (_, total) in self._names.items():
+            if kind == "kernel":
+                found[family_of(name)] += total / 1e6
+            elif kind in DEVICE:
+                found["copies"] += total / 1e6
+        return dict(found)
 
     def _keep(self, role: str, rows: NDArray[np.float64]) -> None:
         if role == "runtime":

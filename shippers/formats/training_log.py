@@ -1,5 +1,6 @@
 """Logs of trainers (Megatron-LM, DeepSpeed, NeMo, nanoGPT and their kin): the time of each step, and the timers printed beside it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ _MOST_IN_ONE = 1000
 #: Steps that a line sums up are repeated as records of their own up to this many, later ones count once.
 _MOST_REPEATED = 1_000_000
 _HEAD_LINES = 2
+_SETTING = re.compile(rb"(?:^|[\s:>])([a-z][a-z0-9_]{1,60}) \.{3,80} ([^\r\n]{1,200})$")
+_SECRET = re.compile(rb"pass(?:word|wd|phrase)|secret|key|credential|auth|token$|token_")
+_MOST_SETTINGS, _MOST_SETTING_BYTES = 1000, 400
 
 
 def recognises(head: bytes) -> bool:
@@ -152,7 +156,10 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
                 log.extend(found.step[done:place], found.seconds[done:place])
             done = place + 1
             if place < len(found.start):
-                _read_line(block[found.start[place] : found.end[place]], log, errors)
+                line = block[found.start[place] : found.end[place]]
+                _read_line(line, log, errors)
+                if b" ..." in line:
+                    _read_setting(line, reading.settings)
         if len(log) >= MOST_ROWS:
             yield from log.batches()
     if len(log):
@@ -173,6 +180,13 @@ def _read_line(line: bytes, log: _Log, errors: JobErrors) -> None:
     finding = read_job_line(line) if found is None or has_nan(line) else None
     if finding is not None:
         errors.add(finding, line, round(log.now_s * NS))
+
+
+def _read_setting(line: bytes, settings: dict[str, str]) -> None:
+    """`  micro_batch_size ............ 4`, as Megatron-LM prints its arguments; without what may be a secret."""
+    found = _SETTING.search(line[:_MOST_SETTING_BYTES])
+    if found is not None and len(settings) < _MOST_SETTINGS and not _SECRET.search(found[1]):
+        settings[found[1].decode()] = found[2].strip().decode("utf-8", "replace")
 
 
 FORMAT = Format("training_log", recognises, read)
