@@ -7,6 +7,8 @@ PARTS = {
     "Start-up: pinchpoint --help": ["benchmarks/help_time.py"],
     "Analysis of a lake, beside DuckDB": ["-m", "benchmarks.analysis_speed"],
     "A trace of 1 GB": ["benchmarks/trace_memory.py"],
+    "A trace of 200 MB": ["-m", "benchmarks.trace_speed"],
+    "A training log of a million lines": ["-m", "benchmarks.log_speed"],
     "The SDK in a training loop": ["benchmarks/sdk_overhead.py"],
     "watch beside the example": ["benchmarks/watch_overhead.py"],
     "The OTLP receiver": ["benchmarks/otlp_speed.py"],

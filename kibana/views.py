@@ -27,6 +27,8 @@ SEARCHES: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     "pinchpoint-raw-logs": ("Log lines", "log", ("log.level", "host.name", "run.id", "rank", "message"), ""),
     "pinchpoint-changes": ("Changes", "event", ("event.action", "event.reason", "run.id", "host.name"),
                            "event.action: (deploy or config or push or restart or preempt or scale or data_quality)"),
+    "pinchpoint-said": ("What changed and what the logs say", "evidence", ("event.action", "host.name", "message"),
+                        "series: (log_line or event)"),
     "pinchpoint-errors": ("Errors of GPUs and hosts", "event", ("event.action", "event.reason", "host.name", "rank"),
                           "event.action: (gpu_error or oom)"),
 }

@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from models import evidence
+from models import evidence, quotes
 from models.evidence import Series
 from models.facts.ranks import STRAGGLER_RATIO, own_times, rank_ratios
+from models.quotes import Quote
+from models.standstill import AROUND_S
 from models.symptoms import Symptom
 from models.view import RunView
+from pinchpoint.clock import NS, parse_time
 
 #: Findings of ranks of one incident, at most; the farthest out of line.
 MOST_RANKS = 64
@@ -41,6 +44,8 @@ class Kept:
 
     series: tuple[Series, ...]
     findings: tuple[Finding, ...]
+    quotes: tuple[Quote, ...] = ()
+    """Log lines and changes around it."""
 
 
 def told_of(view: RunView, verdict: str) -> Finding:
@@ -52,13 +57,18 @@ def told_of(view: RunView, verdict: str) -> Finding:
 
 def keep_slow(symptom: Symptom, incident: dict[str, Any]) -> Kept:
     """What is kept of an incident of step time."""
-    return Kept(tuple(evidence.of_symptom(symptom, incident)),
-                (_of_incident(incident, len(symptom.scope.view.ranks)), *_ranks(symptom)))
+    view = symptom.scope.view
+    first, end = evidence.around(view, symptom.scope.inside)
+    said = quotes.keep(view, int(view.starts[first]), int(view.starts[end - 1]) + round(view.window_s * NS), parse_time(incident["start"]))
+    return Kept(tuple(evidence.of_symptom(symptom, incident)), (_of_incident(incident, len(view.ranks)), *_ranks(symptom)), said)
 
 
-def keep_still(incident: dict[str, Any]) -> Kept:
+def keep_still(view: RunView, incident: dict[str, Any]) -> Kept:
     """What is kept of an incident that no step time tells of."""
-    return Kept(tuple(evidence.of_standstill(incident)), (_of_incident(incident, 0),))
+    start, end = (parse_time(incident[name]) for name in ("start", "end"))
+    margin = round(AROUND_S * NS)
+    return Kept(tuple(evidence.of_standstill(incident)), (_of_incident(incident, 0),),
+                quotes.keep(view, start - margin, end + margin, start))
 
 
 def _of_incident(incident: dict[str, Any], ranks: int) -> Finding:

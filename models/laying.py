@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from models import quotes
 from models.placing import place
 from models.reports import told_once
-from models.view import PARTS, Entity, Event, Floats, Integers, RunView, SlowStep
+from models.view import PARTS, Booleans, Entity, Event, Floats, Integers, Line, RunView, SlowStep
 from pinchpoint.clock import NS
 
 #: Features of a run that are no sums: nothing measured is not zero.
@@ -33,27 +35,29 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
     starts = np.arange(first, last + ns, ns, dtype=np.int64)
     inside = (times >= first) & (times <= last)
     window_of = (times - first) // ns
-    table = features.select(["entity.kind", "entity.id", "host.name", "rank", "run.workload", "features", "slow_steps", "labels"])
-    series: dict[tuple[str, str, str], dict[str, Floats]] = {}
+    table = features.select(["entity.kind", "entity.id", "host.name", "rank", "run.workload", "slow_steps", "labels"])
+    keys: list[tuple[str, str, str]] = []
     about: dict[tuple[str, str, str], dict[str, Any]] = {}
     slow: dict[tuple[int, int], SlowStep] = {}
+    lines: dict[tuple[int, str], dict[str, Line]] = {}
     workload = None
     for row, record in enumerate(table.to_pylist()):
+        key = (record["entity.kind"], record["entity.id"], record["host.name"] or "")
+        keys.append(key)
         if not inside[row]:
             continue
-        window = int(window_of[row])
-        key = (record["entity.kind"], record["entity.id"], record["host.name"] or "")
         workload = workload or record["run.workload"]
         known = about.get(key, {"rank": None, "labels": {}})
         about[key] = {"rank": known["rank"] if record["rank"] is None else record["rank"],
                       "labels": {**known["labels"], **dict(record["labels"] or ())}}
-        columns = series.setdefault(key, {})
-        for name, value in record["features"] or ():
-            if name not in columns:
-                columns[name] = np.full(len(starts), np.nan)
-            columns[name][window] = value
+        for line in quotes.lines_of(record) if record["entity.kind"] == "log" else ():
+            said = lines.setdefault((int(window_of[row]), line.kind), {})
+            if (line.host or "") in said or len(said) < quotes.MOST_HOSTS:
+                said[line.host or ""] = line
         for step in record["slow_steps"] or ():
-            slow[window, step["step"]] = SlowStep(window, step["step"], step["duration_s"], step["phase"])
+            slow[int(window_of[row]), step["step"]] = SlowStep(int(window_of[row]), step["step"], step["duration_s"], step["phase"])
+    series: dict[tuple[str, str, str], dict[str, Floats]] = {key: {} for key in about}
+    series |= _series(features.column("features"), keys, inside, window_of, len(starts))
     entities = [Entity(kind, identity, host or None, about[key]["rank"], about[key]["labels"], series[key])
                 for key in sorted(series) for kind, identity, host in [key]]
     others: dict[str, list[Entity]] = {}
@@ -62,8 +66,36 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
             others.setdefault(entity.kind, []).append(entity)
     view = RunView(run_id, workload, window_s, starts, _run_series(entities, starts, ns),
                    sorted((entity for entity in entities if entity.kind == "rank"), key=lambda entity: entity.rank or 0),
-                   others, told_once(events, others.get("gpu", [])), [slow[key] for key in sorted(slow)])
+                   others, told_once(events, others.get("gpu", [])), [slow[key] for key in sorted(slow)],
+                   lines=[line for key in sorted(lines) for _, line in sorted(lines[key].items())])
     return dataclasses.replace(view, placed=place(view))
+
+
+def _series(maps: pa.ChunkedArray, keys: list[tuple[str, str, str]], inside: Booleans, window_of: Integers, windows: int,
+            ) -> dict[tuple[str, str, str], dict[str, Floats]]:
+    """Features by entity and name, shape (windows,); of repeated ones the last counts."""
+    whole = maps.combine_chunks()
+    numbers: dict[tuple[str, str, str], int] = {}
+    entity = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+    # an empty table has no chunk to take lists from
+    if not len(keys):
+        return {}
+    lengths = np.diff(np.asarray(whole.offsets)) * np.asarray(whole.is_valid())
+    row = np.repeat(np.arange(len(keys)), lengths)
+    # flatten leaves out what null rows may hold
+    pairs = pc.list_flatten(whole.cast(pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))))
+    names = pc.struct_field(pairs, 0).dictionary_encode()
+    name, value = np.asarray(names.indices, np.int64), np.asarray(pc.struct_field(pairs, 1).to_numpy(zero_copy_only=False))
+    group = entity[row] * max(len(names.dictionary), 1) + name
+    order = np.argsort(group, kind="stable")
+    order = order[inside[row[order]]]
+    found: dict[tuple[str, str, str], dict[str, Floats]] = {}
+    by_number, by_name = list(numbers), names.dictionary.to_pylist()
+    for places in np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(order) else ():
+        column = np.full(windows, np.nan)
+        column[window_of[row[places]]] = value[places]
+        found.setdefault(by_number[entity[row[places[0]]]], {})[by_name[name[places[0]]]] = column
+    return found
 
 
 def _run_series(entities: list[Entity], starts: Integers, ns: int) -> dict[str, Floats]:

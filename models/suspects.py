@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+from models.facts.collectives import last_rank
 from models.facts.gpu import suspect
 from models.facts.gpu_health import strangers_on
 from models.facts.gpu_links import worst_nvlink
@@ -74,6 +75,11 @@ def _version(scope: Scope) -> Suspect | None:
     return Suspect("host", one.slow_hosts[0], f"{FACETS[one.facet]} {one.slow} on {hosts}, {', '.join(one.rest)} on the other hosts")
 
 
+def _late_rank(scope: Scope) -> Suspect | None:
+    trace = last_rank(scope)
+    return None if trace is None else Suspect("rank", str(trace.rank), f"rank {trace.rank}")
+
+
 def _disk(scope: Scope) -> Suspect | None:
     disk = busiest(scope)
     return None if disk is None else Suspect("disk", disk.id, f"disk {disk.id}")
@@ -87,7 +93,7 @@ def _host(scope: Scope) -> Suspect | None:
 #: By what a cause names as `entity`: how to find it.
 SUSPECTS: dict[str, Callable[[Scope], Suspect | None]] = {
     "rank": _rank, "disk": _disk, "host": _host, "gpu": _gpu, "shared_gpu": _shared_gpu, "nvlink_gpu": _nvlink_gpu, "lost_gpu": _lost_gpu,
-    "port": _port, "version": _version,
+    "late_rank": _late_rank, "port": _port, "version": _version,
 }
 
 

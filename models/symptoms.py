@@ -181,7 +181,9 @@ def _steady_skew(scope: Scope) -> float | None:
     ratio, same = FACTS["straggler.ratio"].measure(scope) or 0.0, FACTS["straggler.same_rank_ratio"].measure(scope) or 0.0
     if ratio >= STRAGGLER_RATIO and same >= SAME_RANK_RATIO:
         compute = FACTS["straggler.compute_ratio"].measure(scope)
-        part = 1.0 if compute is None else min(max(compute, 0.0), 1.0)
+        # where traces show that the others wait for it, it does not matter what it did meanwhile
+        seen = (FACTS["collective.last_ratio"].measure(scope) or 0.0) >= SAME_RANK_RATIO
+        part = 1.0 if compute is None or seen else min(max(compute, 0.0), 1.0)
         # a step lies in the window in which its rank began it; that of the run began with the first rank
         lost = min(float(scope.rank_total("skew_s")[place]), scope.total("skew_s")) * part
         return lost if lost >= SKEW_SHARE * scope.wall_s else None

@@ -48,7 +48,7 @@ def explain(view: RunView, causes: dict[str, Cause], min_slowdown: float = 1.2) 
                        "score": min(one["symptom"]["lost_share"] + 0.5, 1.0)}
                       for one in slow if one["symptom"]["compared_with"] == "own past"],
         "kept": {one["id"]: keep_slow(symptom, one) for symptom, one in zip(found, incidents[:len(slow)], strict=True)}
-                | {one["id"]: keep_still(one) for one in incidents[len(slow):]},
+                | {one["id"]: keep_still(view, one) for one in incidents[len(slow):]},
         "told": (int(view.starts[-1]) if len(view.starts) else None, told_of(view, answer)),
     }
 
@@ -94,7 +94,8 @@ def _listened(view: RunView) -> str:
 
 def _trace_shares(view: RunView) -> dict[str, float]:
     """Shares that a profiler trace tells beside the phases, under the names its tools use."""
-    names = {"trace.gpu_idle_ratio": "gpu_idle", "trace.gpu_compute_ratio": "gpu_compute", "trace.gpu_non_compute_ratio": "gpu_non_compute"}
+    names = {"trace.gpu_idle_ratio": "gpu_idle", "trace.gpu_compute_ratio": "gpu_compute", "trace.gpu_non_compute_ratio": "gpu_non_compute",
+             "trace.memcpy_exposed_ratio": "memcpy_exposed"}
     found: dict[str, float] = {}
     for trace in view.others.get("trace", []):
         for metric, name in names.items():

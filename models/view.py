@@ -52,6 +52,17 @@ class Event:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a log, of those that speak of errors."""
+
+    time_ns: int
+    host: str | None
+    kind: str
+    """The feature of logs that counted it."""
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Placed:
     """A GPU of the run and the rank on it."""
 
@@ -87,6 +98,8 @@ class RunView:
     slow_steps: list[SlowStep]
     placed: list[Placed] = dataclasses.field(default_factory=list)
     """The GPUs of the ranks, in the order of these."""
+    lines: list[Line] = dataclasses.field(default_factory=list)
+    """The first line of each kind in each window, of a few hosts."""
 
     @property
     def steps(self) -> Floats:

@@ -19,6 +19,7 @@ SHORT_HELPS = {
     "analyze": "Find slowdowns and their causes in the records of a store.",
     "backup": "Copy results and settings of a store to a safe place.",
     "causes": "List, show and check the catalogue of causes.",
+    "compare": "Say what changed from run A to run B.",
     "diagnose": "Say why the recorded workload is slow.",
     "doctor": "Say why nothing arrives, or what else is wrong with a store.",
     "event": "Record that something changed in the world.",

@@ -154,7 +154,8 @@ KINDS: dict[str, tuple[str, ...]] = {
                  "incident.links.logs", "incident.links.events", "document", "labels"),
     "cause": (*_RUN, *_INCIDENT, "cause.position", "cause.id", "cause.name", "cause.category", "cause.confidence", "lost_seconds",
               "lost_ratio", "lost_gpu_hours", "cause.summary", "cause.why", "cause.fix", "labels"),
-    "evidence": (*_RUN, *_INCIDENT, "cause.id", "cause.name", "series", "value", "symptom.baseline", "limit", "unit", "labels"),
+    "evidence": (*_RUN, *_INCIDENT, "cause.id", "cause.name", "series", "value", "symptom.baseline", "limit", "unit", "message",
+                 "event.action", "labels"),
 }
 
 #: What shippers write. The other kinds are made by the analysis, which writes a record again whenever it makes it again.

@@ -75,7 +75,7 @@ def _once(config: Config, store_url: str, since: float | None, runner: str, beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from pinchpoint.store import IncidentFilter, open_store
-    from pipelines import jobs
+    from pipelines import jobs, planning
     from pipelines.runs import Question
 
     store, now = open_store(store_url), SYSTEM_CLOCK.now_ns()
@@ -87,8 +87,8 @@ def _once(config: Config, store_url: str, since: float | None, runner: str, beam
         # records may come late: what falls into this stretch is reduced again, with the same result if nothing came
         start = watermark - round(config.analysis.lateness_s * NS)
     with progress("Analysing"):
-        splits = jobs.plan(store, jobs.Span(start))
-        reached = jobs.reaches_to(splits)
+        splits = planning.plan(store, planning.Span(start))
+        reached = planning.reaches_to(splits)
         question = Question(config.analysis.window_s, config.analysis.min_slowdown, tuple(map(str, config.causes.paths)))
         if reached is not None:
             jobs.run(store_url, splits, question, PipelineOptions(list(beam_options)), runner)
@@ -105,7 +105,7 @@ def _once(config: Config, store_url: str, since: float | None, runner: str, beam
     if reached is None:
         click.echo(f"Nothing to analyse in {store_url}" + (f" since {format_time(start)}." if start is not None else "."), err=True)
         return
-    records = sum(split.records for kind in jobs.REDUCED for split in splits[kind])
+    records = sum(split.records for kind in planning.REDUCED for split in splits[kind])
     found = store.query_incidents(IncidentFilter(since=start))
     click.echo(f"Analysed {records:,} records up to {format_time(min(reached, now))}: "
                f"{len(found)} incident{'s' if len(found) != 1 else ''}."

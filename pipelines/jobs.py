@@ -1,59 +1,16 @@
-"""The one Beam job behind `analyze`, `diagnose` and `watch`."""
-
-import dataclasses
-import json
-import tempfile
-from pathlib import Path
-from typing import Any
+"""The Beam job behind `analyze`."""
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pinchpoint.store import Split, Store
-from pipelines.runs import Question, aligned
+from pinchpoint.store import Split
+from pipelines.planning import REDUCED, new_from
+from pipelines.runs import Question
 from pipelines.store_io import LoadRecords, LoadSlices, ReduceSlices, SaveAnswers, SaveFeatures
 from pipelines.transforms import ExplainRuns, GroupByRun
 
-#: Slices end at multiples of this, which every window divides.
-ALIGN_S = 300.0
-#: Records of a slice: some dozen MB a worker.
-SLICE_RECORDS = 250_000
-REDUCED = ("step", "metric", "log")
-#: Before any record.
-BEGINNING = -(1 << 62)
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Span:
-    """What part of the store is analysed."""
-
-    start: int | None = None
-    """UTC ns, inclusive; None from the beginning."""
-    end: int | None = None
-    run_id: str | None = None
-
-
-def plan(store: Store, span: Span) -> dict[str, list[Split]]:
-    """The slices to read, by kind: new records of the span, and features and events of the time before it."""
-    start = None if span.start is None else aligned(span.start, ALIGN_S)
-    found = {kind: store.splits(kind, start, span.end, align_s=ALIGN_S, records=SLICE_RECORDS) for kind in REDUCED}
-    found["event"] = store.splits("event", None, span.end, align_s=ALIGN_S, records=SLICE_RECORDS)
-    found["feature"] = [] if start is None else store.splits("feature", None, start, align_s=ALIGN_S, records=SLICE_RECORDS)
-    return found
-
-
-def reaches_to(splits: dict[str, list[Split]]) -> int | None:
-    """Up to where the slices reach (UTC ns); None when there are none."""
-    return max((split.end for kind in REDUCED for split in splits[kind]), default=None)
-
-
-def new_from(splits: dict[str, list[Split]]) -> int:
-    """From when on the slices hold what was not analysed before (UTC ns)."""
-    return min((split.start for kind in REDUCED for split in splits[kind]), default=BEGINNING)
-
-
-def analyse(pipeline: beam.Pipeline, store_url: str, splits: dict[str, list[Split]], question: Question, run_id: str | None,
-            folder: str | None) -> None:
+def analyse(pipeline: beam.Pipeline, store_url: str, splits: dict[str, list[Split]], question: Question, run_id: str | None) -> None:
     """Records to features to incidents, once: what was analysed before is read as features."""
     fresh = (pipeline
              | "New slices" >> LoadSlices([split for kind in REDUCED for split in splits[kind]])
@@ -65,7 +22,7 @@ def analyse(pipeline: beam.Pipeline, store_url: str, splits: dict[str, list[Spli
      | "All" >> beam.Flatten()
      | "By run" >> GroupByRun(fresh, None if run_id is not None else new_from(splits))
      | "Answers" >> ExplainRuns(question)
-     | "Keep answers" >> SaveAnswers(store_url, folder))
+     | "Keep answers" >> SaveAnswers(store_url))
 
 
 #: Beam's runners by our names. "DirectRunner" would try to fetch Prism's program first, which fails where there is no way out.
@@ -79,13 +36,4 @@ def run(store_url: str, splits: dict[str, list[Split]], question: Question, opti
     Raises: KeyError for a runner that `RUNNERS` does not know.
     """
     with beam.Pipeline(runner=RUNNERS[runner], options=options) as pipeline:
-        analyse(pipeline, store_url, splits, question, None, None)
-
-
-def answers(store_url: str, splits: dict[str, list[Split]], question: Question, run_id: str | None) -> list[dict[str, Any]]:
-    """Run the job in this process and return the answer of each run, in order of the runs' names."""
-    with tempfile.TemporaryDirectory(prefix="pinchpoint-") as folder:
-        with beam.Pipeline(runner=RUNNERS["direct"], options=PipelineOptions([])) as pipeline:
-            analyse(pipeline, store_url, splits, question, run_id, folder)
-        found = [json.loads(path.read_text("utf-8")) for path in Path(folder).glob("*.json")]
-    return sorted(found, key=lambda answer: str(answer["observed"]["run"]))
+        analyse(pipeline, store_url, splits, question, None)

@@ -1,5 +1,6 @@
 """Evidence and findings of incidents as records, flat and with the same ids whenever they are made again."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -11,20 +12,31 @@ from pinchpoint.clock import NS, parse_time
 
 
 def evidence_batch(incident: dict[str, Any], kept: Kept) -> pa.RecordBatch:
-    """One record for each point of the series."""
+    """One record for each point of the series, and for each thing that was said."""
     columns: dict[str, list[Any]] = {name: [] for name in (
         "@timestamp", "event.id", "entity.kind", "entity.id", "host.name", "cause.id", "cause.name", "series", "value",
-        "symptom.baseline", "limit", "unit")}
+        "symptom.baseline", "limit", "unit", "message", "event.action")}
+    for row in (*_points(incident, kept), *_said(incident, kept)):
+        for column, cell in zip(columns.values(), row, strict=True):
+            column.append(cell)
+    size = len(columns["series"])
+    return records.batch("evidence", _of_incident(incident, size) | {
+        "incident.id": [incident["id"]] * size, "symptom.name": [incident["symptom"]["name"]] * size, **columns})
+
+
+def _points(incident: dict[str, Any], kept: Kept) -> Iterator[tuple[Any, ...]]:
     for one in kept.series:
         for number, (time_ns, value) in enumerate(zip(one.times, one.values, strict=True)):
             identity = records.content_id(incident["id"], one.name, one.entity_kind, one.entity_id, one.cause_id, number)
-            row = (time_ns, identity, one.entity_kind, one.entity_id, one.host, one.cause_id, one.cause_name, one.name, value,
-                   one.baseline, one.limit, one.unit)
-            for column, cell in zip(columns.values(), row, strict=True):
-                column.append(cell)
-    return records.batch("evidence", _of_incident(incident, len(columns["series"])) | {
-        "incident.id": [incident["id"]] * len(columns["series"]),
-        "symptom.name": [incident["symptom"]["name"]] * len(columns["series"]), **columns})
+            yield (time_ns, identity, one.entity_kind, one.entity_id, one.host, one.cause_id, one.cause_name, one.name, value,
+                   one.baseline, one.limit, one.unit, None, None)
+
+
+def _said(incident: dict[str, Any], kept: Kept) -> Iterator[tuple[Any, ...]]:
+    for number, one in enumerate(kept.quotes):
+        identity = records.content_id(incident["id"], "said", number)
+        yield (one.time_ns, identity, "host" if one.host else None, one.host, one.host, None, None, one.series, None, None, None, None,
+               one.text, one.action)
 
 
 def finding_batch(incident: dict[str, Any], kept: Kept) -> pa.RecordBatch:

@@ -6,10 +6,10 @@ import pyarrow as pa
 
 from pinchpoint import records
 from pinchpoint.store import Split, open_store
-from pipelines import log_features, metric_features, step_features
+from pipelines import critical_path, log_features, metric_features, step_features
 
 #: The kinds that are reduced, and the columns that are read of each.
-COLUMNS = {"step": step_features.COLUMNS, "metric": metric_features.COLUMNS, "log": log_features.COLUMNS}
+COLUMNS = {"step": critical_path.COLUMNS, "metric": metric_features.COLUMNS, "log": log_features.COLUMNS}
 
 
 def reduce(split: Split, store_url: str, window_s: float, run_id: str | None) -> Iterator[pa.RecordBatch]:

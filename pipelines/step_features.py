@@ -1,19 +1,16 @@
 """Reduce step records to features of each rank and of the run, window by window."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pinchpoint import fields, records
+from pinchpoint import records
 from pinchpoint.clock import NS
 from pipelines import groups
-from pipelines.groups import Booleans, Floats, Integers
+from pipelines.critical_path import PARTS, Steps, critical_path, gaps, load_steps
+from pipelines.groups import Floats, Integers
 from pipelines.maps import feature_map
-
-COLUMNS = ("@timestamp", "run.id", "run.workload", "rank", "world_size", "host.name", "gpu.uuid", "process.pid", "step", "duration_s",
-           *(f"phase.{name}_s" for name in fields.PHASES), "cpu_s", "data_wait_cpu_s", "samples", "tokens", "batch_bytes")
 
 #: How many of the longest steps of a window are kept one by one: enough to see a period, little enough for 10,000 GPUs.
 SLOW_STEPS = 16
@@ -22,28 +19,6 @@ SPIKE_RATIO = 3.0
 
 #: Phases that make up the model's own work.
 COMPUTE = ("forward", "backward", "optimizer", "compute")
-
-_PHASES = (*fields.PHASES, "gap")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Steps:
-    """The step records of a slice as columns, sorted by run, rank and start."""
-
-    run: Integers
-    runs: list[str]
-    workloads: list[str]
-    rank: Integers
-    start: Integers
-    step: Integers
-    duration: Floats
-    phases: dict[str, Floats]
-    host: Integers
-    hosts: list[str]
-    pid: Integers
-    gpu: Integers
-    gpus: list[str]
-    columns: dict[str, Floats]
 
 
 def step_features(table: pa.Table, window_s: float, start: int, end: int) -> pa.RecordBatch:
@@ -54,17 +29,17 @@ def step_features(table: pa.Table, window_s: float, start: int, end: int) -> pa.
     that communication add up to the wall time of the run.
 
     Args:
-        table: step records with at least `COLUMNS`.
+        table: step records with at least `critical_path.COLUMNS`.
         window_s: length of a window; slices must begin and end at multiples of it.
         start: of the slice, UTC ns.
         end: of the slice; steps that ranks begin on both sides of its edges are counted once.
     Returns: feature records with entity.kind `rank` and `run`; docs/architecture.md lists the features.
     """
-    steps = _columns(table)
+    steps = load_steps(table)
     if not len(steps.start):
         return records.batch("feature", {"@timestamp": []})
     window = steps.start // round(window_s * NS)
-    gap = _gaps(steps, window)
+    gap = gaps(steps, window)
     steps.phases["gap"] = gap
     communication = steps.phases["communication"]
     own = steps.duration + gap - communication
@@ -73,88 +48,17 @@ def step_features(table: pa.Table, window_s: float, start: int, end: int) -> pa.
     return _batch([ranks, runs])
 
 
-def _columns(table: pa.Table) -> _Steps:
-    duration = groups.numbers(table, "duration_s")
-    table = table.filter(pa.array(duration > 0))
-    duration = duration[duration > 0]
-    run, runs = groups.codes(table, "run.id")
-    rank = groups.integers(table, "rank", 0)
-    start = groups.integers(table, "@timestamp", 0)
-    order = np.lexsort((start, rank, run))
-    workload, workloads = groups.codes(table, "run.workload")
-    host, hosts = groups.codes(table, "host.name")
-    gpu, gpus = groups.codes(table, "gpu.uuid")
-    step = groups.integers(table, "step", -1)[order]
-    run, rank, start, duration = run[order], rank[order], start[order], duration[order]
-    if (step < 0).any():
-        step = np.where(step < 0, _ordinal(run, rank), step)
-    phases = {name: groups.numbers(table, f"phase.{name}_s", 0.0)[order].clip(0) for name in fields.PHASES}
-    measured = np.sum([phases[name] for name in fields.PHASES], axis=0)
-    # clocks of phases and of steps differ by rounding: a step is at least as long as its phases
-    duration = np.maximum(duration, measured)
-    phases["other"] = phases["other"] + duration - measured
-    of_run = ["" for _ in runs]
-    for code, name in zip(*groups.group(run, workload[order])[1], strict=True):
-        of_run[code] = of_run[code] or workloads[name]
-    return _Steps(run, runs, of_run, rank, start, step, duration, phases, host[order], hosts,
-                  groups.integers(table, "process.pid", -1)[order], gpu[order], gpus,
-                  {name: groups.numbers(table, name)[order]
-                   for name in ("cpu_s", "data_wait_cpu_s", "samples", "tokens", "batch_bytes", "world_size")})
-
-
-def _ordinal(run: Integers, rank: Integers) -> Integers:
-    """Number the rows of each rank from 0; rows must be sorted by run and rank."""
-    first = np.concatenate(([True], (run[1:] != run[:-1]) | (rank[1:] != rank[:-1])))
-    starts = np.flatnonzero(first)
-    return np.arange(len(run)) - np.repeat(starts, np.diff(np.append(starts, len(run))))
-
-
-def _gaps(steps: _Steps, window: Integers) -> Floats:
-    """Seconds between the end of the rank's last step and the start of this one, inside one window.
-
-    Gaps between windows are taken from `first_start_s` and `last_end_s`, which know the slice before.
-    """
-    finish = steps.start + np.round(steps.duration * NS).astype(np.int64)
-    gap = np.zeros(len(finish))
-    same = (steps.run[1:] == steps.run[:-1]) & (steps.rank[1:] == steps.rank[:-1]) & (window[1:] == window[:-1])
-    gap[1:] = np.where(same, (steps.start[1:] - finish[:-1]).clip(0) / NS, 0.0)
-    return gap
-
-
-def _run_columns(steps: _Steps, own: Floats, window_s: float, start: int, end: int) -> dict[str, Any]:
+def _run_columns(steps: Steps, own: Floats, window_s: float, start: int, end: int) -> dict[str, Any]:
     """Features of the run: the critical path over all ranks."""
-    rows, (group_run, _, _) = groups.group(steps.run, steps.step, _occurrence(steps))
-    count = len(group_run)
-    rows, keep = _whole_groups(steps, rows, count, start, end)
-    some = np.flatnonzero(np.bincount(rows[keep], minlength=count))
-    renumber = np.full(count, -1)
-    renumber[some] = np.arange(len(some))
-    member = np.flatnonzero(keep)
-    rows, count = renumber[rows[member]], len(some)
-    # a group's ranks, slowest last
-    order = member[np.lexsort((own[member], rows))]
-    sizes = np.bincount(rows, minlength=count)
-    first = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-    critical = order[first + sizes - 1]
-    others = sizes - 1
-    middle = np.where(
-        others > 0,
-        (own[order[first + np.maximum(others - 1, 0) // 2]] + own[order[first + np.minimum(others // 2, np.maximum(others - 1, 0))]])
-        / 2,
-        own[critical],
-    )
-    communication = np.full(count, np.inf)
-    np.minimum.at(communication, rows, steps.phases["communication"][member])
-    wall = own[critical] + communication
-    skew = np.maximum(own[critical] - middle, 0.0)
-    begin = np.full(count, np.iinfo(np.int64).max)
-    np.minimum.at(begin, rows, steps.start[member])
+    path = critical_path(steps, own, start, end)
+    critical, communication, wall, skew, begin = path.critical, path.communication, path.wall, path.skew, path.begin
+    count = len(critical)
     window = begin // round(window_s * NS)
     rows_w, (run_w, start_w) = groups.group(steps.run[critical], window)
     size = len(run_w)
     features: dict[str, Floats] = {
         "steps": np.bincount(rows_w, minlength=size).astype(float),
-        "ranks": groups.median(sizes.astype(float), rows_w, size),
+        "ranks": groups.median(path.ranks.astype(float), rows_w, size),
         "wall_s": groups.total(wall, rows_w, size),
         "step_time_p50_s": groups.median(wall, rows_w, size),
         "skew_s": groups.total(skew, rows_w, size),
@@ -164,7 +68,7 @@ def _run_columns(steps: _Steps, own: Floats, window_s: float, start: int, end: i
     }
     middle_step = features["step_time_p50_s"][rows_w]
     worst, most = np.zeros(count, np.int64), np.full(count, -np.inf)
-    for place, name in enumerate(_PHASES):
+    for place, name in enumerate(PARTS):
         value = communication if name == "communication" else steps.phases[name][critical]
         if not value.any():
             continue
@@ -179,32 +83,6 @@ def _run_columns(steps: _Steps, own: Floats, window_s: float, start: int, end: i
             "workload": [steps.workloads[code] for code in run_w], "kind": "run", "id": [steps.runs[code] for code in run_w],
             "host": None, "rank": None, "labels": None, "start": start_w * round(window_s * NS), "window_s": window_s, "features": features,
             "slow": _slow_steps(steps.step[critical], wall, worst, rows_w, size)}
-
-
-def _occurrence(steps: _Steps) -> Integers:
-    """How often this rank did this step before in the slice: work repeated after a restart is another step of the run."""
-    order = np.lexsort((steps.start, steps.step, steps.rank, steps.run))
-    run, rank, step = steps.run[order], steps.rank[order], steps.step[order]
-    first = np.concatenate(([True], (run[1:] != run[:-1]) | (rank[1:] != rank[:-1]) | (step[1:] != step[:-1])))
-    starts = np.flatnonzero(first)
-    result = np.empty(len(order), np.int64)
-    result[order] = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
-    return result
-
-
-def _whole_groups(steps: _Steps, rows: Integers, count: int, start: int, end: int) -> tuple[Integers, Booleans]:
-    """Drop the halves of steps that straddle an edge of the slice, but for the half with the lowest rank of its run."""
-    lowest = np.full(len(steps.runs), np.iinfo(np.int64).max)
-    np.minimum.at(lowest, steps.run, steps.rank)
-    highest_count = np.zeros(len(steps.runs), np.int64)
-    sizes = np.bincount(rows, minlength=count)
-    np.maximum.at(highest_count, steps.run, sizes[rows])
-    has_lowest = np.zeros(count, bool)
-    has_lowest[rows[steps.rank == lowest[steps.run]]] = True
-    near = np.round(2 * steps.duration * NS).astype(np.int64)
-    at_edge = (steps.start < start + near) | (steps.start + near >= end)
-    half = at_edge & ~has_lowest[rows] & (sizes[rows] < highest_count[steps.run])
-    return rows, ~half
 
 
 def _lowest(time: Integers, rows: Integers, size: int, window: Integers, window_s: float) -> Floats:
@@ -222,11 +100,11 @@ def _highest(time: Integers, rows: Integers, size: int, window: Integers, window
 def _slow_steps(step: Integers, wall: Floats, worst: Integers, rows: Integers, size: int) -> list[list[dict[str, Any]]]:
     order = np.lexsort((-wall, rows))
     starts = np.searchsorted(rows[order], np.arange(size + 1))
-    return [[{"step": int(step[row]), "duration_s": float(wall[row]), "phase": _PHASES[worst[row]]}
+    return [[{"step": int(step[row]), "duration_s": float(wall[row]), "phase": PARTS[worst[row]]}
              for row in order[starts[number]:min(starts[number + 1], starts[number] + SLOW_STEPS)]] for number in range(size)]
 
 
-def _rank_columns(steps: _Steps, own: Floats, window: Integers, window_s: float, critical: Integers, skew: Floats) -> dict[str, Any]:
+def _rank_columns(steps: Steps, own: Floats, window: Integers, window_s: float, critical: Integers, skew: Floats) -> dict[str, Any]:
     """Features of each rank: its own sums, and how often and by how much it was the last to arrive."""
     rows, (run, rank, start) = groups.group(steps.run, steps.rank, window)
     size = len(run)
@@ -253,7 +131,7 @@ def _rank_columns(steps: _Steps, own: Floats, window: Integers, window_s: float,
         "work_steps": groups.total(paired.astype(float), rows, size),
         **{name: groups.total(steps.columns[name], rows, size) for name in ("cpu_s", "data_wait_cpu_s", "samples", "tokens",
                                                                             "batch_bytes")},
-        **{f"phase.{name}_s": groups.total(steps.phases[name], rows, size) for name in _PHASES if steps.phases[name].any()},
+        **{f"phase.{name}_s": groups.total(steps.phases[name], rows, size) for name in PARTS if steps.phases[name].any()},
     }
     for name in ("cpu_s", "data_wait_cpu_s", "samples", "tokens", "batch_bytes"):
         # absent is not zero: nobody measured it

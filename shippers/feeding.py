@@ -123,7 +123,7 @@ class Feeds:
             from shippers.sources.jobs import JobSource
 
             jobs = JobSource(self._host, position=state / "jobs", job_folder=ship.jobs.mapping_dir, **given)
-            self._troubled.append(("jobs", jobs.pods))
+            self._troubled.append(("jobs", jobs))
             yield self._follow("jobs", ship.jobs.interval_s, jobs)
         if ship.events is not None and ship.events.watch is not None:
             from shippers.sources.event_folder import EventFolder

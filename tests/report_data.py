@@ -11,7 +11,7 @@ from models.causes import load
 from models.view import Entity, RunView
 from pinchpoint.store import Store
 from pinchpoint.store.memory import MemoryStore
-from pipelines.store_io import save_kept
+from pipelines.keeping import save_kept
 
 CAUSES = load()
 CATEGORIES = {cause.name: cause.category for cause in CAUSES.values()}

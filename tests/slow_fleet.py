@@ -110,6 +110,7 @@ def _services() -> pa.RecordBatch:
         add(second, "agent", "node-0", {"agent.cpu_s": second * 0.01, "agent.uptime_s": float(second), "agent.memory.rss_bytes": 6e7,
                                         "agent.spool.waiting_bytes": 1e6 if second < 60 else 0.0})
         add(second, "agent", "node-0/es", {"agent.output.up": up, "agent.output.stored": second * 30.0,
+                                           "agent.lag_s": 40.0 if second < 60 else 0.0,
                                            "agent.output.repeated": second * 0.1, "agent.output.rejected": float(second > 300),
                                            "agent.dropped_items": float(second > 600)})
         add(second, "service", "vllm", {"up": 1.0, "serving.requests_waiting": 3.0, "serving.requests_running": 9.0})

@@ -1,16 +1,24 @@
 """Evidence and findings: what an answer rests on is written beside it, bounded, and the same from every store."""
 
+import dataclasses
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from runs import START, run_view
 
 from models import verdict
 from models.causes import load
 from models.evidence import POINTS, RANK_POINTS
-from pinchpoint.clock import NS
+from models.laying import build
+from models.report.saved import evidence_of
+from models.view import Event, Line
+from pinchpoint import records
+from pinchpoint.clock import NS, parse_time
 from pinchpoint.store.lake import LakeStore
 from pinchpoint.store.memory import MemoryStore
-from pipelines.store_io import save_kept
+from pipelines.keeping import save_kept
+from pipelines.log_features import log_features
 
 
 def straggler(ranks=4, steps=400, slow=2, window_s=1.0):
@@ -108,3 +116,34 @@ def test_nothing_measured_is_left_out(store):
     assert all(row["value"] is not None for row in rows(store, "evidence"))
     assert min(row["@timestamp"].value if hasattr(row["@timestamp"], "value") else int(row["@timestamp"].timestamp() * NS)
                for row in rows(store, "evidence")) >= START
+
+
+def test_lines_and_changes_around_the_onset_are_kept(store):
+    """What the logs said and what was changed lies beside the incident, in order of time; what is far away does not.
+
+    Of much that was said the nearest is kept.
+    """
+    onset = parse_time(answered(straggler())[0]["start"])
+    far = [Line(START - 3600 * NS, "h", "log.error_lines", "long before")]
+    many = [Line(onset + number * 1_000_000, "h", "log.error_lines", f"error {number}") for number in range(100)]
+    view = dataclasses.replace(straggler(), lines=[*far, *many], events=[Event(onset - NS, "deploy", "image 42", {}, "h")])
+    incident, kept = answered(view)
+    save_kept(store, incident, kept)
+    _, said = evidence_of(store, incident)
+
+    assert (said[0].action, said[0].text, said[0].host) == ("deploy", "image 42", "h")
+    assert [one.text for one in said[1:]] == [f"error {number}" for number in range(40)]
+
+
+def test_the_first_line_of_each_kind_and_window_comes_from_the_logs():
+    """Log records become counts, and the first line of each kind stands in the view of the run; a line's tabs and length are cut."""
+    size = 4
+    logs = records.batch("log", {
+        "@timestamp": [START + number * NS // 4 for number in range(size)], "event.id": [str(number) for number in range(size)],
+        "run.id": ["r"] * size, "host.name": ["h"] * size,
+        "message": ["fine", "ERROR\tone " + "x" * 1000, "ERROR two", "CUDA out of memory"]})
+    features = log_features(pa.Table.from_batches([logs]), 1.0)
+    view = build("r", pa.Table.from_batches([features]), [], 1.0)
+
+    assert [(one.kind, one.text[:9], len(one.text)) for one in view.lines] == [
+        ("log.error_lines", "ERROR one", 500), ("log.oom_lines", "CUDA out ", 18)]

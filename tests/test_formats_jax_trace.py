@@ -10,6 +10,7 @@ from pinchpoint.errors import InputError
 from shippers.diagnose import ship
 from shippers.formats import open_input
 from shippers.formats.jax_events import _SPACE
+from shippers.recorded import recorded
 
 GPU, CPU = "/device:GPU:0", "/host:CPU"
 #: (plane, line, name, start in us, duration in us, arguments)
@@ -126,7 +127,8 @@ def test_of_a_folder_the_form_that_holds_everything_is_read(tmp_path):
     folder.mkdir(parents=True)
     as_json(folder / "host.trace.json.gz", events)
     as_xplane(folder / "host.xplane.pb", events)
-    inputs = ship((str(tmp_path / "plugins"),), None, str(tmp_path / "lake"), None)
+    with recorded() as store:
+        inputs, _ = ship((str(tmp_path / "plugins"),), None, store, None)
 
     assert [one["reader"] for one in inputs] == ["jax_xplane"]
 

@@ -7,6 +7,7 @@ import pytest
 
 from shippers.diagnose import ship
 from shippers.formats import open_input
+from shippers.recorded import recorded
 
 META = """artifact_uri: file:///mlruns/1/{run}/artifacts
 end_time: 1700000011000
@@ -60,7 +61,8 @@ def test_a_metric_alone_is_read_too(tmp_path):
 
 def test_of_a_folder_each_run_is_one_input(tmp_path):
     """Metrics, parameters and experiments are no inputs of their own."""
-    inputs = ship((str(store(tmp_path, ("a1", "b2"))),), None, str(tmp_path / "lake"), None)
+    with recorded() as own:
+        inputs, _ = ship((str(store(tmp_path, ("a1", "b2"))),), None, own, None)
 
     assert [(one["reader"], one["records"]) for one in inputs] == [("mlflow", 40), ("mlflow", 40)]
 

@@ -86,6 +86,26 @@ def test_the_last_of_several_steps_does_not_count_for_the_device(tmp_path):
     assert metrics["trace.kernels"] == 3
 
 
+def test_copies_that_nothing_hides_are_exposed(tmp_path):
+    """In whatever direction; under a kernel, or under a collective, they are not."""
+    _, metrics = read(tmp_path / "t", [event("gemm", "kernel", 0.0, 50.0), event("ncclDevKernel_AllGather_RING_LL", "kernel", 60.0, 20.0),
+                                       event("Memcpy DtoD (Device -> Device)", "gpu_memcpy", 45.0, 10.0),
+                                       event("Memcpy HtoD (Pinned -> Device)", "gpu_memcpy", 75.0, 25.0)])
+
+    assert metrics["trace.memcpy_exposed_ratio"] == pytest.approx((5 + 20) / 100)
+
+
+@pytest.mark.parametrize(("name", "communicates"), [
+    ("ncclKernel_AllReduce_RING_LL_Sum_float(ncclWorkElem)", True), ("ncclDevKernel_ReduceScatter_Sum_bf16_RING_LL", True),
+    ("ncclDevKernel_Generic_4(ncclDevKernelArgsStorage<4096ul>)", True), ("ncclAllReduceRingLLKernel_sum_f32(ncclColl)", True),
+    ("multimem_all_reduce_kernel", True), ("triton_red_fused_all_gather_into_tensor_native_layer_norm_3", False), ("gemm", False)])
+def test_kernels_that_communicate_are_known_by_name(tmp_path, name, communicates):
+    """Those of old and new NCCL and RCCL; not those that Inductor names after what it fused."""
+    steps, _ = read(tmp_path / "t", [event("ProfilerStep#1", "user_annotation", 0.0, 100.0), event(name, "kernel", 10.0, 50.0)])
+
+    assert steps[0]["phase.communication_s"] * 1e6 == pytest.approx(50 if communicates else 0)
+
+
 def test_without_launches_every_kernel_counts(tmp_path):
     """Where the trace does not tell what launched a kernel, windows are those of the host."""
     steps, metrics = read(tmp_path / "t", [one for one in ASYNCHRONOUS if one["cat"] != "cuda_runtime"])

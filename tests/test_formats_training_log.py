@@ -82,3 +82,14 @@ def test_a_counter_that_jumps_counts_once(tmp_path):
     steps = [row["step"] for kind, batch in open_input(log) if kind == "step" for row in batch.to_pylist()]
 
     assert steps == [1, 2, 900_000, 3]
+
+
+def test_an_error_before_the_first_step_of_a_long_log_does_not_hide_the_steps(tmp_path):
+    """Trainers print a lot before they begin: an error among it, and steps only megabytes later, are a log of steps with an error in it."""
+    path = tmp_path / "train.log"
+    path.write_text("RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB\n" + "a setting of the model\n" * 20_000
+                    + "".join(f"step {number} | loss 2.1 | time 0.5 s\n" for number in range(50)))
+
+    assert detect(path).name == "training_log"
+    path.write_text("\n".join(path.read_text().splitlines()[:100]))
+    assert detect(path).name == "job_errors"

@@ -21,7 +21,7 @@ from shippers.items import Item
 from shippers.redact import Redactor
 from shippers.sources.job_files import read_job_files
 from shippers.sources.job_places import place_of, variables
-from shippers.sources.jobs import JobSource, JobsState
+from shippers.sources.jobs import JobSource
 from shippers.sources.pod_resources import SOCKET, _response, places
 
 NOW_NS = HeldClock().now_ns()
@@ -293,18 +293,17 @@ def test_job_files_that_make_no_sense_are_no_jobs(tmp_path: Path) -> None:
     assert read_job_files(tmp_path / "none", NOW_NS, {}) == {}
 
 
-def test_what_cannot_be_known_has_a_name(tmp_path: Path) -> None:
-    """A missing folder, no kubelet, and a kubelet that does not answer."""
+def test_what_cannot_be_known_is_said(tmp_path: Path) -> None:
+    """A missing folder, and a kubelet that does not answer; that no kubelet runs is no problem."""
     host = Host(tmp_path)
     source = host.source(tmp_path / "none")
-    assert source.source.states() == [JobsState.NO_JOB_FOLDER, JobsState.NO_KUBELET]
+    assert source.source.problem == f"{tmp_path}/none is not there: no prologue of the scheduler writes the jobs of each GPU to it"
     socket = tmp_path / SOCKET
     socket.parent.mkdir(parents=True)
     socket.write_bytes(b"")
     source.read()
 
-    assert source.source.states() == [JobsState.NO_JOB_FOLDER, JobsState.KUBELET_SILENT]
-    assert source.source.pods.problem == "the kubelet does not tell which pod has which GPU: UNAVAILABLE"
+    assert str(source.source.problem).startswith("the kubelet does not tell which pod has which GPU: UNAVAILABLE; ")
 
 
 def listed(pods: dict[tuple[str, str, str], dict[str, list[str]]]) -> bytes:
@@ -376,7 +375,7 @@ def test_an_environment_that_may_not_be_read_has_a_name(tmp_path: Path) -> None:
     source = host.source()
     source.read()
 
-    assert JobsState.FORBIDDEN in source.source.states()
+    assert "environments of some processes cannot be read" in str(source.source.problem)
 
 
 def test_a_real_process_is_found_and_seen_to_end(tmp_path: Path) -> None:

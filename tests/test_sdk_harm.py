@@ -383,7 +383,9 @@ def test_who_is_not_collected_imports_next_to_nothing():
     assert ended.stdout.strip() == "['__future__', 'pinchpoint', 'pinchpoint.sdk']"
 
 
-@pytest.mark.parametrize("path", [Path(pinchpoint.__file__), *sorted((PACKAGE / "sdk").glob("*.py"))], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [Path(pinchpoint.__file__), *sorted((PACKAGE / "sdk").glob("*.py")),
+                                  *sorted((PACKAGE / "auto").rglob("*.py"))],
+                         ids=lambda path: path.name)
 def test_the_files_are_python_3_9(path):
     """Training environments are older than ours."""
     ast.parse(path.read_text(), feature_version=(3, 9))

@@ -80,6 +80,30 @@ def test_what_was_not_settled_is_taken_again_after_a_restart(tmp_path):
     assert rest_of(again.input(tmp_path / "one")) == ["m-000001", "m-000002"]
 
 
+def test_an_output_knows_how_long_the_oldest_item_waits(tmp_path):
+    """The lag grows while an output takes nothing, ends with the last item, and survives a restart."""
+    clock = HeldClock()
+    spool = opened(tmp_path, clock=clock)
+    slow, fast = spool.input(tmp_path / "slow"), spool.input(tmp_path / "fast")
+    for number in range(3):
+        spool.push([item(number)])
+        rest_of(fast)
+        clock.advance(10.0)
+    waiting = slow.counters()["lag_s"]
+    slow.settled(slow.take(50).token)
+    after_one = slow.counters()["lag_s"]
+    spool.close()
+    for path in (tmp_path / "spool").iterdir():
+        os.utime(path, ns=(clock.now_ns(), clock.now_ns()))
+    clock.advance(100.0)
+    again = opened(tmp_path, clock=clock).input(tmp_path / "slow")
+
+    assert (waiting, after_one, fast.counters()["lag_s"]) == (30.0, 20.0, 0.0)
+    assert again.counters()["lag_s"] == 100.0
+    rest_of(again)
+    assert again.counters()["lag_s"] == 0.0
+
+
 def test_take_stays_near_the_bytes_that_are_asked_for(tmp_path):
     """A batch holds at least one frame, and not much more than was asked for."""
     spool = opened(tmp_path)

@@ -234,7 +234,7 @@ def test_the_child_finds_the_sdk_and_nothing_else_of_ours(watched: Watched, tmp_
     code = ("import importlib.util, json, os, pinchpoint\n"
             "names = ['models', 'shippers', 'pipelines', 'click', 'pyarrow']\n"
             "print(json.dumps([[name for name in names if importlib.util.find_spec(name)], os.environ['PINCHPOINT_RUN_ID'],"
-            " os.environ['PINCHPOINT_WORKLOAD'], os.path.isdir(os.environ['PINCHPOINT_DIR']), os.environ['PYTHONPATH'].split(':')[1:]]))")
+            " os.environ['PINCHPOINT_WORKLOAD'], os.path.isdir(os.environ['PINCHPOINT_DIR']), os.environ['PYTHONPATH'].split(':')[2:]]))")
 
     done = watched.run(*PYTHON, code, cwd=tmp_path, env={**os.environ, "PYTHONPATH": "/elsewhere"})
 

@@ -76,8 +76,8 @@ def test_a_new_size_reaches_the_command(sit: Sit) -> None:
 def test_interrupt_key_reaches_the_command_once(sit: Sit) -> None:
     """^C interrupts the command one time, and watch ends as the command does."""
     person = sit(*PYTHON, "import signal, time, os\ncount = []\nsignal.signal(signal.SIGINT, lambda *_: count.append(1))\nprint('ready')\n"
-                 "signal.pause()\ndeadline = time.monotonic() + 0.3\nwhile time.monotonic() < deadline: time.sleep(0.05)\n"
-                 "os._exit(40 + len(count))")
+                 "while not count: time.sleep(0.01)\ndeadline = time.monotonic() + 0.3\n"
+                 "while time.monotonic() < deadline: time.sleep(0.05)\nos._exit(40 + len(count))")
     person.wait_for(b"ready")
 
     person.type(b"\x03")
@@ -112,7 +112,7 @@ def test_interrupt_key_beside_a_pipe_comes_once(sit: Sit) -> None:
     """With the output in a pipe the keys stay with the real terminal: ^C reaches the command one time, stderr stays a terminal."""
     code = ("import signal, time, os, sys\ncount = []\nsignal.signal(signal.SIGINT, lambda *_: count.append(1))\n"
             "print(*[os.isatty(number) for number in (0, 1, 2)], file=sys.stderr)\n"
-            "signal.pause()\ndeadline = time.monotonic() + 0.3\nwhile time.monotonic() < deadline: time.sleep(0.05)\n"
+            "while not count: time.sleep(0.01)\ndeadline = time.monotonic() + 0.3\nwhile time.monotonic() < deadline: time.sleep(0.05)\n"
             "print('got', len(count))")
     person = sit(*PYTHON, code, shell="trap : INT; WATCH | (trap '' INT; cat)")
     person.wait_for(b"True False True\r\n")
@@ -143,7 +143,7 @@ def test_a_terminal_that_hangs_up_ends_the_command(sit: Sit, tmp_path: Path) -> 
     """When the window is closed the command is told, once, as if it sat there itself."""
     told = tmp_path / "told"
     person = sit(*PYTHON, f"import signal, time\nsignal.signal(signal.SIGHUP, lambda *_: open({str(told)!r}, 'a').write('x'))\n"
-                 "print('ready')\nsignal.pause()\n")
+                 f"import os\nprint('ready')\nwhile not os.path.exists({str(told)!r}): time.sleep(0.01)\n")
     person.wait_for(b"ready")
 
     person.leave()

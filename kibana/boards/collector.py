@@ -7,7 +7,7 @@ from kibana.views import VIEWS
 
 _METRICS, _FEATURES, _WATERMARKS = VIEWS["metric"], VIEWS["feature"], VIEWS["pinchpoint-watermark"]
 _AGENT = Is("entity.kind", "agent")
-_BY_HOST = Terms("host.name", "Host", 10)
+_BY_HOST, _BY_OUTPUT = Terms("host.name", "Host", 10), Terms("entity.id", "Output", 10)
 
 BOARD = Board(
     ids.COLLECTOR, "[pinchpoint] Collector health", "Collectors", "Can the other boards be trusted: does everything arrive?",
@@ -30,10 +30,12 @@ BOARD = Board(
             "bar_stacked"), 48)),
         row(10,
             (Chart("spool", "Waiting in the spool, by host", (
-                Layer(_METRICS, (Metric("max", "metrics.agent.spool.waiting_bytes", "Waiting", "bytes"),), _BY_HOST, (_AGENT,)),)), 24),
+                Layer(_METRICS, (Metric("max", "metrics.agent.spool.waiting_bytes", "Waiting", "bytes"),), _BY_HOST, (_AGENT,)),)), 16),
+            (Chart("lag", "How far outputs are behind", (
+                Layer(_METRICS, (Metric("max", "metrics.agent.lag_s", "Behind", "s"),), _BY_OUTPUT, (_AGENT,)),)), 16),
             (Chart("stored", "Stored a second, by output", (
                 Layer(_FEATURES, (Metric("average", "features.agent.output.stored", "Stored", "per_s"),),
-                      Terms("entity.id", "Output", 10), (_AGENT,)),)), 24)),
+                      _BY_OUTPUT, (_AGENT,)),)), 16)),
         row(10,
             (Chart("losses", "Records rejected, repeated and dropped a second", (
                 Layer(_FEATURES, (Metric("sum", "features.agent.output.rejected", "Rejected", "per_s"),
@@ -45,6 +47,7 @@ BOARD = Board(
         row(12,
             (Table("hosts-table", "Hosts", _METRICS, (Terms("host.name", "Host", 500, click=True),),
                    (Metric("max", "@timestamp", "Last reading"), Metric("max", "metrics.agent.uptime_s", "Uptime", "span"),
+                    Metric("max", "metrics.agent.lag_s", "Farthest behind", "span", alarm=(60, 600)),
                     Metric("max", "metrics.agent.spool.waiting_bytes", "Most in the spool", "bytes", alarm=(1e8, 1e9)),
                     Metric("max", "metrics.agent.output.rejected", "Rejected", "count", alarm=(1, 1000)),
                     Metric("max", "metrics.agent.dropped_items", "Dropped", "count", alarm=(1, 1000)),

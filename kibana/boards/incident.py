@@ -1,9 +1,9 @@
 """What happened in this incident, how do we know, and what is to be done?"""
 
-from kibana import timeline, whychain
+from kibana import fishbone, timeline, whychain
 from kibana.boards import ids
 from kibana.dashboards import row
-from kibana.model import Board, Chart, Control, Drawing, Is, Layer, Metric, Number, Table, Terms
+from kibana.model import Board, Chart, Control, Drawing, Is, Layer, Listing, Metric, Number, Table, Terms
 from kibana.views import VIEWS
 
 _INCIDENTS, _CAUSES, _EVIDENCE, _LABELS = VIEWS["incident"], VIEWS["cause"], VIEWS["evidence"], VIEWS["pinchpoint-label"]
@@ -36,6 +36,9 @@ BOARD = Board(
             "symptom", "Symptom: of the run, and least, median and most over its ranks", (
                 Layer(_EVIDENCE, (Metric("average", "value", "Step time", "s"),), Terms("series", "Series", 4), (Is("series", SYMPTOM),)),),
             marks=True, discover=True), 48)),
+        row(12,
+            (Listing("said", "What changed and what the logs say", "pinchpoint-said"), 48)),
+        row(14, (Drawing("fishbone", "Its causes by category", _CAUSES, fishbone.spec()), 48)),
         row(12,
             (Table("evidence", "Evidence", _EVIDENCE, (Terms("series", "Fact", 50),),
                    (Metric("max", "value", "Most"), Metric("min", "value", "Least"), Metric("max", "limit", "Limit"),

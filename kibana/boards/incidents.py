@@ -27,6 +27,7 @@ BOARD = Board(
         row(14, (Table(
             "table", "Incidents: click one to open it", _INCIDENTS, (Terms("incident.id", "Incident", 100, click=True),),
             (Metric("max", "lost_seconds", "Lost time", "span", alarm=(60, 3600)), Metric("max", "@timestamp", "Since"),
+             Metric("max", "incident.end", "Until"),
              Metric("last_value", "run.workload", "Workload"), Metric("last_value", "run.id", "Run"),
              Metric("last_value", "host.name", "Host"), Metric("last_value", "cause.category", "Category"),
              Metric("last_value", "incident.summary", "What it is"), Metric("max", "cause.confidence", "Confidence", "ratio"),

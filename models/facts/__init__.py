@@ -3,6 +3,7 @@
 from models.facts import (  # noqa: F401  (they enter their facts)
     allocator,
     changes,
+    collectives,
     errors,
     gpu_clocks,
     gpu_health,

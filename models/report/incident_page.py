@@ -5,11 +5,12 @@ from typing import Any
 
 from models.evidence import Series
 from models.incident import summary
-from models.report import fault_tree, fishbone, heatmap, raw, series, timeline
+from models.quotes import Quote
+from models.report import fault_tree, fishbone, heatmap, quoted, raw, series, timeline
 from models.report.html import Markup, join, table, tag
 from models.report.page import page
 from models.report.picture import Picture
-from models.report.saved import ranks_of, series_of, similar_to
+from models.report.saved import evidence_of, ranks_of, similar_to
 from models.report.whys import whys
 from models.report.words import SHARES, gpu_time, known_category, label_text, lost, plain, sentence
 from pinchpoint import human
@@ -28,9 +29,9 @@ def incident_page(incident: dict[str, Any], store: Store, categories: Mapping[st
         store: where its evidence and earlier incidents are.
         categories: of every cause of the catalogue, by name.
     """
-    found, ranks = series_of(store, incident), ranks_of(store, incident)
+    evidence, ranks = evidence_of(store, incident), ranks_of(store, incident)
     heading = join(_badge("slow"), tag("h1", summary(incident)), _facts_line(incident, ranks))
-    sections = _sections(incident, found, ranks, similar_to(store, incident), categories, "")
+    sections = _sections(incident, evidence, ranks, similar_to(store, incident), categories, "")
     return page(f"{incident['id']}: {summary(incident)}", heading, sections, _foot(incident))
 
 
@@ -52,7 +53,7 @@ def verdict_page(verdict: dict[str, Any], store: Store, categories: Mapping[str,
     for number, one in enumerate(incidents[:MOST_INCIDENTS]):
         kept = {**store.incident(one["id"])}
         suffix = f"-{number + 1}" if number else ""
-        sections += _sections(kept, series_of(store, one), ranks[number], similar_to(store, one), categories, suffix)
+        sections += _sections(kept, evidence_of(store, one), ranks[number], similar_to(store, one), categories, suffix)
     sections.append(("shares", "Where the wall time went", _shares(verdict["shares"])))
     sections.append(("more", "More incidents", _list(incidents[MOST_INCIDENTS:], "Incidents that lost less")))
     sections.append(("inputs", "What was read", _inputs(verdict["inputs"])))
@@ -60,9 +61,10 @@ def verdict_page(verdict: dict[str, Any], store: Store, categories: Mapping[str,
     return page(verdict["summary"], heading, sections, foot)
 
 
-def _sections(incident: dict[str, Any], found: list[Series], ranks: int, similar: list[dict[str, Any]], categories: Mapping[str, str],
-              suffix: str) -> list[tuple[str, str, Markup | None]]:
+def _sections(incident: dict[str, Any], kept: tuple[list[Series], list[Quote]], ranks: int, similar: list[dict[str, Any]],
+              categories: Mapping[str, str], suffix: str) -> list[tuple[str, str, Markup | None]]:
     """The sections of one incident in their order; `suffix` tells the ids and headings of a second one apart."""
+    found, said = kept
     drawn = Picture(incident, found)
     of = f" (incident {incident['id']})" if suffix else ""
     parts: list[tuple[str, str, Markup | None]] = [
@@ -75,6 +77,7 @@ def _sections(incident: dict[str, Any], found: list[Series], ranks: int, similar
         ("fishbone", "Causes by category", fishbone.fishbone(incident, categories)),
         ("tree", "Fault tree", fault_tree.fault_tree(incident)),
         ("evidence", "Evidence", _evidence(drawn)),
+        ("said", "What changed and what the logs say", quoted.quoted(said, incident)),
         ("ruled-out", "What was ruled out, and why", _rejected(incident)),
         ("missing", "What is missing", _items([sentence(one) for one in incident["missing"]])),
         ("labels", "What people said of it", _items([label_text(one) for one in incident.get("labels", [])])),

@@ -10,6 +10,7 @@ from pinchpoint.gpu_errors.rules import job_rules
 _HINT = re.compile(
     rb"NCCL|DataLoader w|DistStore|DistNet|SIGKILL|CANCELLED|ChildFailed|_limit|orker group|endezvous|oom[-_]kill|out-of-memory|exitcode"
     rb"|kipping |distinct sizes|ensor [Cc]ores|libibverbs|expandable_seg|cache flushes|allocation retries|out of memory\. Tried")
+_COUNTED = b"nan iterations:"
 
 
 def read_job_line(line: bytes) -> Finding | None:
@@ -33,5 +34,15 @@ def read_job_line(line: bytes) -> Finding | None:
 
 
 def has_nan(line: bytes) -> bool:
-    """Whether a loss in a line may be no number."""
-    return (b"nan" in line or b"NaN" in line or b"NAN" in line) and (b"loss" in line or b"Loss" in line or b"LOSS" in line)
+    """Whether a loss in a line may be no number.
+
+    >>> has_nan(b"lm loss: NaN |"), has_nan(b"lm loss: 2.1 | number of nan iterations:   0 |")
+    (True, False)
+    """
+    return (_speaks_of(b"nan", line) or b"NaN" in line or b"NAN" in line) and (b"loss" in line or b"Loss" in line or b"LOSS" in line)
+
+
+def _speaks_of(text: bytes, line: bytes) -> bool:
+    at = line.find(text)
+    # Megatron-LM counts them at the end of each line of a step
+    return at >= 0 and (not line.startswith(_COUNTED, at) or line.find(text, at + len(text)) >= 0)

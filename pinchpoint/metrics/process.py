@@ -46,6 +46,8 @@ PROCESS = (
            "du -sb /var/lib/pinchpoint/spool"),
     Metric("agent.spool.in_memory_bytes", "agent", "gauge", "bytes", "records that wait in memory while the disk takes nothing",
            "pinchpoint doctor"),
+    Metric("agent.lag_s", "agent", "gauge", "s", "how long the oldest record has waited for this output, 0 when none waits",
+           "pinchpoint doctor"),
     Metric("agent.dropped_items", "agent", "counter", "records", "records dropped from a full spool before this output had them",
            "pinchpoint doctor"),
     Metric("agent.dropped_bytes", "agent", "counter", "bytes", "size of what was dropped", "pinchpoint doctor"),

@@ -6,6 +6,7 @@ Training environments are older than ours: the files of this package run on Pyth
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False  # typing itself would be a third of the import
 if TYPE_CHECKING:
@@ -102,6 +103,10 @@ def start(run_id: str | None = None, workload: str | None = None, rank: int | No
         from pinchpoint.sdk.place import find_place
         from pinchpoint.sdk.timing import CollectedRun
 
-        return CollectedRun(find_place(folder, run_id, workload, rank, world_size))
+        run = CollectedRun(find_place(folder, run_id, workload, rank, world_size))
+        hooks = sys.modules.get("pinchpoint.auto.current")
+        if hooks is not None:
+            hooks.give_way()
+        return run
     except Exception:  # nothing here may ever stop a training
         return _NOBODY

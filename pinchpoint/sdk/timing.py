@@ -310,6 +310,11 @@ class CollectedRun(Run):
 _RUNS: list[CollectedRun] = []
 
 
+def open_runs() -> tuple[CollectedRun, ...]:
+    """The runs of this process that are not closed."""
+    return tuple(_RUNS)
+
+
 def close_all() -> None:
     """End every run of this process."""
     for run in list(_RUNS):

@@ -127,10 +127,10 @@ def open_store(url: str) -> Store:
 
     Raises: UsageError for a URL of no known kind.
     """
-    if url == "memory:":
-        from pinchpoint.store.memory import MemoryStore
+    if url.startswith("memory:"):
+        from pinchpoint.store.memory import find
 
-        return MemoryStore()
+        return find(url)
     scheme, colon, _ = url.partition("://")
     if colon and scheme in ("http", "https"):
         from pinchpoint.store.elastic import ElasticStore

@@ -1,6 +1,8 @@
 """A store that forgets: for tests, and for analyses whose answer is all that is kept."""
 
+import contextlib
 import json
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ import pyarrow as pa
 from pinchpoint import fields
 from pinchpoint import records as shapes
 from pinchpoint.clock import format_time
+from pinchpoint.errors import UsageError
 from pinchpoint.store import incidents
 from pinchpoint.store.base import IncidentFilter, SetAside, Split
 from pinchpoint.store.incoming import prepare, times_of
@@ -21,8 +24,9 @@ from pinchpoint.store.slices import cut
 class MemoryStore:
     """Keeps what a process writes until it ends."""
 
-    def __init__(self) -> None:
-        self.url = "memory:"
+    def __init__(self, url: str = "memory:") -> None:
+        """url: what `open_store` finds it by, when it is `shared`."""
+        self.url = url
         self._segments: dict[str, dict[str, pa.RecordBatch]] = {kind: {} for kind in fields.KINDS}
         self._incidents: dict[str, str] = {}
         self._labels: dict[str, dict[str, dict[str, Any]]] = {}
@@ -47,6 +51,17 @@ class MemoryStore:
         keep = (last_of_each(ids, times, np.zeros(len(times), np.int64)) if split.kind in fields.DERIVED
                 else first_of_each(ids, times))
         yield from (table if keep is None else table.filter(pa.array(keep))).select(wanted.names).to_batches()
+
+    def segments(self) -> Iterator[tuple[str, str, pa.RecordBatch]]:
+        """Kind, id and records of all that was written."""
+        for kind, found in self._segments.items():
+            for segment_id, batch in found.items():
+                yield kind, segment_id, batch
+
+    def clear(self) -> None:
+        """Forget every record."""
+        for found in self._segments.values():
+            found.clear()
 
     def _table(self, kind: str, start: int | None, end: int | None) -> pa.Table:
         shapes.schema(kind)  # refuses an unknown kind
@@ -99,3 +114,29 @@ class MemoryStore:
                 if gone == batch.num_rows:
                     del self._segments[kind][segment_id]
         return dropped
+
+
+_SHARED: dict[str, MemoryStore] = {}
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[MemoryStore]:
+    """A store that whoever opens its URL in this process finds, until the context ends."""
+    store = MemoryStore(f"memory:{uuid.uuid4().hex}")
+    _SHARED[store.url] = store
+    try:
+        yield store
+    finally:
+        del _SHARED[store.url]
+
+
+def find(url: str) -> MemoryStore:
+    """The shared store of a URL; a new one for `memory:`.
+
+    Raises: UsageError when nobody shares it.
+    """
+    if url == "memory:":
+        return MemoryStore()
+    if url not in _SHARED:
+        raise UsageError(f"no store at {url!r} in this process")
+    return _SHARED[url]

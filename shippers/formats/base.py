@@ -3,9 +3,12 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from shippers.formats.trace_meetings import Meetings
 
 Batch = tuple[str, pa.RecordBatch]
 """A kind of record, and a batch in exactly the schema of that kind."""
@@ -26,6 +29,11 @@ class Reading:
         self.notes: list[str] = []
         #: Operators and kernels that took most time, of formats that tell.
         self.summary: list[dict[str, Any]] = []
+        #: Seconds by family of operations, and how the run was set up, of formats that tell.
+        self.families: dict[str, float] = {}
+        self.settings: dict[str, str] = {}
+        #: Collectives of the ranks whose traces these are, to be held against those of other ranks (`trace_ranks`).
+        self.meetings: list[Meetings] = []
         self._read = read
         self._aside = _Aside(rejected_to)
 

@@ -57,10 +57,12 @@ def detect(path: Path) -> Format:
     Raises: UnknownFormat with what was seen; InputError when it cannot be read at all.
     """
     head = read_head(path, _HEAD)
+    is_all = len(head) < _HEAD
     for one in FORMATS.values():
-        if one.recognises(head):
+        # of a longer text the steps may come after the first error
+        if (is_all or one is not job_errors.FORMAT) and one.recognises(head):
             return one
-    if b"\0" not in head and len(head) == _HEAD:
+    if b"\0" not in head and not is_all:
         head = read_head(path, _TEXT_HEAD)
         for one in (mllog.FORMAT, training_log.FORMAT, progress_log.FORMAT, job_errors.FORMAT):
             if one.recognises(head):

@@ -157,7 +157,7 @@ class _Trace:
         ran = self._ran.get((device, "ops")) or self._ran.get((device, "streams")) or {}
         roles = {role: ran[role].joined() if role in ran else self._of_host(role) for role in _ROLES}
         steps = self._steps.get(device) or self._steps.get("") or [(0, self._first, self._last)]
-        nothing = Device(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, bool))
+        nothing = Device(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, bool), np.zeros(0, bool))
         numbers, limits = windows(steps, nothing)
         if not numbers:
             numbers, limits = [0], (np.array([self._first]), np.array([self._last]))

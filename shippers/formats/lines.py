@@ -69,9 +69,8 @@ def read_head(path: Path, size: int) -> bytes:
     return head[:size]
 
 
-def read_lines(path: Path, notes: list[str], *, at_returns: bool = False,
-               most_bytes: int = MOST_LINE_BYTES) -> Iterator[tuple[bytes, bool]]:
-    """Lines without their newline, and whether each had one; a line over the limit comes cut.
+def read_blocks(path: Path, notes: list[str], *, at_returns: bool = False, most_bytes: int = MOST_LINE_BYTES) -> Iterator[bytes]:
+    """Whole lines, many at a time, each with its newline; the last one of the input may have none. A line over the limit comes cut.
 
     Args:
         path: the file.
@@ -83,15 +82,27 @@ def read_lines(path: Path, notes: list[str], *, at_returns: bool = False,
     rest = b""
     skipping = False
     for chunk in read_until_damaged(path, notes):
-        lines = (rest + (chunk.replace(b"\r", b"\n") if at_returns else chunk)).split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            if not skipping:
-                yield line, True
+        block, newline, rest = (rest + (chunk.replace(b"\r", b"\n") if at_returns else chunk)).rpartition(b"\n")
+        if skipping and newline:
+            _, newline, block = block.partition(b"\n")
             skipping = False
+        if newline:
+            yield block + newline
         if len(rest) > most_bytes:
             if not skipping:
-                yield rest[: most_bytes + 1], True
+                yield rest[: most_bytes + 1] + b"\n"
             rest, skipping = b"", True
     if rest and not skipping:
-        yield rest, False
+        yield rest
+
+
+def read_lines(path: Path, notes: list[str], *, at_returns: bool = False,
+               most_bytes: int = MOST_LINE_BYTES) -> Iterator[tuple[bytes, bool]]:
+    """Lines without their newline, and whether each had one; arguments and errors are those of `read_blocks`."""
+    for block in read_blocks(path, notes, at_returns=at_returns, most_bytes=most_bytes):
+        lines = block.split(b"\n")
+        last = lines.pop()
+        for line in lines:
+            yield line, True
+        if last:
+            yield last, False

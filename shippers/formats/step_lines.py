@@ -40,9 +40,15 @@ def _in(unit: bytes) -> float:
     return {b"ms": 1e-3, b"us": 1e-6}.get(unit, 1.0)
 
 
-def _megatron(line: bytes) -> StepTime | None:
-    found = _MEGATRON.search(line)
-    return None if found is None else _step(found[1], found[3], _in(found[2]))
+def _megatron(line: bytes, at: int) -> StepTime | None:
+    """`iteration N/ M | … | elapsed time per iteration (ms): X |`; plain searches, as these logs have millions of such lines."""
+    begin = line.rfind(b"iteration ", max(at - _MOST_BETWEEN, 0), at)
+    slash = line.find(b"/", begin, at)
+    found = _ELAPSED.match(line, at)
+    if begin < 0 or slash < 0 or found is None:
+        return None
+    number = line[begin + 10 : slash].lstrip()
+    return _step(number, found[2], _in(found[1])) if number.isdigit() and len(number) <= 12 else None
 
 
 def _named(line: bytes) -> StepTime | None:
@@ -61,7 +67,9 @@ def _step(step: bytes, value: bytes, unit: float) -> StepTime | None:
     return StepTime(int(step), seconds) if 0 < seconds < 1e6 else None
 
 
-_MEGATRON = re.compile(rb"iteration +(\d{1,12})/.{0,400}?elapsed time per iteration \((m?s)\): " + _NUMBER)
+_MOST_BETWEEN = 450
+_MEGATRON = b"elapsed time per iteration ("
+_ELAPSED = re.compile(rb"elapsed time per iteration \((m?s)\): " + _NUMBER)
 #: `iter 100: loss 2.3, time 123.45ms` (nanoGPT), `steps: 10 loss: 1.2 iter time (s): 0.51` (DeepSpeed), `step:9/100 … step_avg:12.3ms`.
 _NAMED = re.compile(rb"(?:^|[\s\[|,])(?:global[_ ]?step|steps?|iteration|iter)(?:: ?|=| )\[? ?(\d{1,12})\b", re.IGNORECASE)
 _TIME = re.compile(
@@ -80,12 +88,13 @@ def parse_line(line: bytes) -> StepTime | Timers | None:
     Timers(seconds={'forward': 0.3, 'data_wait': 0.003})
     """
     line = line[:_MOST_BYTES]
-    if b"(ms)" in line and b"|" in line and b"elapsed time per iteration" not in line:
+    at = line.find(_MEGATRON)
+    if at >= 0:
+        return _megatron(line, at)
+    if b"(ms)" in line and b"|" in line:
         return _timers(line)
     if b"...: (" in line:
         return _timer_line(line)
-    if b"elapsed time per iteration" in line:
-        return _megatron(line)
     if b"ti" not in line and b"dt" not in line and b"step_avg" not in line:
         return None
     return _named(line)

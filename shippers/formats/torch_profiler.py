@@ -1,5 +1,6 @@
 """Traces of the PyTorch profiler (Kineto): the phases of each step, and the kernels and operators that took most time."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ _ON_DEVICE = {"compute": ("compute",), "communication": ("communication",), "h2d
 #: Without a device, operators are the computation. Those of the loader are its work.
 _ON_HOST = {"data_wait": ("loader",), "compute": ("cpu_op",), "communication": ("host_communication", "collective_call")}
 _TOP = 50
+_RANK = re.compile(r"(?:rank|worker)[-_ ]?(\d{1,6})(?!\d)", re.IGNORECASE)
 
 
 def read(path: Path, reading: Reading) -> Iterator[Batch]:
@@ -46,6 +48,11 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     if not numbers:
         numbers, limits = [0], (np.array([columns.first]), np.array([columns.last]))
     reading.summary = columns.top(_TOP)
+    for family, seconds in columns.families().items():
+        reading.families[family] = reading.families.get(family, 0.0) + seconds
+    reading.settings.update(about.settings)
+    about.rank = _rank(about.rank, columns.rank, path)
+    reading.meetings.append(columns.collectives.meetings(about.rank or 0, numbers, limits, about.base_ns))
     yield from _steps(timeline, about, numbers, limits)
     metrics = {"trace.single_process_loader": float(columns.single_process_loader), **_metrics(timeline, limits, columns.steps)}
     yield "metric", records.batch("metric", {
@@ -53,6 +60,14 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
         "event.id": [records.content_id("trace", about.rank, limits[0][0])], "run.id": ["trace"], "entity.kind": ["trace"],
         "entity.id": [str(about.rank or 0)], "rank": [about.rank], "metrics": [list(metrics.items())],
     })
+
+
+def _rank(told: int | None, named: int | None, path: Path) -> int | None:
+    """The rank as the trace tells it, else as its collectives do, else as the end of its file's name does."""
+    if told is not None or named is not None:
+        return named if told is None else told
+    found = _RANK.search(path.name)
+    return int(found[1]) if found is not None else None
 
 
 def _steps(timeline: Timeline, about: About, numbers: list[int], limits: Intervals) -> Iterator[Batch]:
@@ -80,7 +95,14 @@ def _steps(timeline: Timeline, about: About, numbers: list[int], limits: Interva
 
 
 def _metrics(timeline: Timeline, limits: Intervals, steps: list[Step]) -> dict[str, float]:
-    """Numbers of the whole trace; those of the device as HolisticTraceAnalysis 0.5.0 defines them, from first to last kernel."""
+    """Numbers of the whole trace; those of the device are shares of the time from the first thing that runs there to the last.
+
+    Where HolisticTraceAnalysis 0.5.0 and TraceLens differ, what runs decides: idle is when nothing does. Synchronisation events and
+    operators that carry a stream are no work of the device, though HolisticTraceAnalysis counts them; times are not rounded to
+    microseconds, as it does. Recomputed activations are computation, though a table of TraceLens keeps them apart. Of traces with several
+    ProfilerSteps the last is left out, as HolisticTraceAnalysis does (`of_whole_steps`). Copies in any direction that nothing hides are
+    `exposed`, as in TraceLens.
+    """
     start, end = timeline.kernels
     metrics = {"trace.kernels": float(len(start))}
     if len(start):
@@ -93,6 +115,8 @@ def _metrics(timeline: Timeline, limits: Intervals, steps: list[Step]) -> dict[s
         compute_us = float(covered(device.start[device.computes], device.end[device.computes], whole)[0])
         metrics |= {"trace.gpu_idle_ratio": 1 - any_us / total, "trace.gpu_compute_ratio": compute_us / total,
                     "trace.gpu_non_compute_ratio": (any_us - compute_us) / total}
+        copies_us = any_us - float(covered(device.start[~device.copies], device.end[~device.copies], whole)[0])
+        metrics["trace.memcpy_exposed_ratio"] = copies_us / total
         busy, loading = (float(spent.sum()) for spent in exclusive(
             ((timeline.device.start, timeline.device.end), timeline.of("loader")), limits))
         idle = float((limits[1] - limits[0]).sum()) - busy

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from shippers.formats.base import Reading
 from shippers.formats.intervals import Floats, union
 from shippers.formats.trace_events import Event
+from shippers.formats.trace_families import family_of
+from shippers.formats.trace_meetings import Collectives
 from shippers.formats.trace_timeline import DEVICE, Device, Step, Timeline, find_launches
 
 _KERNELS = frozenset(("kernel", "mtia_ccp_events"))
@@ -19,6 +21,8 @@ _RUNTIME = frozenset(("runtime", "cuda_runtime", "cuda_driver", "hip_runtime", "
 _ANNOTATIONS = frozenset(("user_annotation", "cpu_op", "operator", "python_function", ""))
 # kernels: ncclKernel_… of old, ncclDevKernel_… of new NCCL, RCCL and HCCL
 _COLLECTIVE = re.compile(r"nccl|rccl|hccl|all_?reduce|all_?gather|reduce_?scatter|all_?to_?all", re.IGNORECASE)
+# kernels that Inductor generates are named after what they were fused from, and compute
+_GENERATED = "triton_"
 # these transfer on the host itself; the others only ask a device to, where there is one
 _HOST_COLLECTIVE = re.compile(r"(?:gloo|mpi|ucc):")
 _COLLECTIVE_CALL = re.compile(r"c10d::|record_param_comms$")
@@ -33,6 +37,8 @@ _LONGEST_US, _LATEST_US = 6.048e11, 3.8e15
 _MOST_NAMES, _NAME_LENGTH = 100_000, 200
 _MOST_STEPS = 1_000_000
 _NO_CORRELATION = -1
+#: Roles that last as long as a collective does.
+_COLLECTIVES = frozenset(("communication", "host_communication"))
 
 
 class Columns:
@@ -44,6 +50,9 @@ class Columns:
         self.iterations: list[Step] = []
         self.single_process_loader = False
         self.first, self.last = np.inf, -np.inf
+        self.collectives = Collectives()
+        #: The rank that a collective names; None where none does.
+        self.rank: int | None = None
         self._roles: dict[tuple[str, str, str | None], str] = {}
         self._names: dict[tuple[str, str], list[float]] = {}
         #: By role: start, end and, on the device, correlation.
@@ -76,6 +85,10 @@ class Columns:
             if role in ("step", "iteration"):
                 self._step(role, event)
             else:
+                if role in _COLLECTIVES:
+                    self.collectives.add(event.name, begin, begin + lasts, args)
+                elif role == "collective_call" and args is not None and args.own_rank is not None:
+                    self.rank = args.own_rank
                 self._count(role, event.name, lasts)
         for role, rows in found.items():
             if role not in ("step", "iteration"):
@@ -91,9 +104,9 @@ class Columns:
         start, end, correlation = (np.concatenate([part.pop(0).values for part in parts]) for _ in range(3))
         launch = find_launches(correlation, self._calls[0].values, self._calls[1].values)
         self._calls = _columns()
-        computes = np.zeros(len(launch), dtype=bool)
-        computes[: sizes[0]] = True
-        return Timeline(Device(start, end, launch, computes), sizes,
+        role = np.repeat(np.arange(len(DEVICE)), sizes)
+        computes, copies = role == DEVICE.index("compute"), (role == DEVICE.index("h2d")) | (role == DEVICE.index("memcpy"))
+        return Timeline(Device(start, end, launch, computes, copies), sizes,
                         {role: union(ran[0].values, ran[1].values) for role, ran in self._ran.items()})
 
     def top(self, most: int) -> list[dict[str, Any]]:
@@ -101,6 +114,16 @@ class Columns:
         longest = sorted(self._names.items(), key=lambda item: -item[1][1])[:most]
         return [{"kind": kind, "name": name, "count": int(count), "total_s": total / 1e6}
                 for (kind, name), (count, total) in longest]
+
+    def families(self) -> dict[str, float]:
+        """Seconds by family of operations of all that ran on the device, streams beside each other added up."""
+        found: dict[str, float] = defaultdict(float)
+        for (kind, name), (_, total) in self._names.items():
+            if kind == "kernel":
+                found[family_of(name)] += total / 1e6
+            elif kind in DEVICE:
+                found["copies"] += total / 1e6
+        return dict(found)
 
     def _keep(self, role: str, rows: NDArray[np.float64]) -> None:
         if role == "runtime":
@@ -118,7 +141,7 @@ class Columns:
         if category in _COPIES or (category in _KERNELS and name.startswith("dma")):
             return "h2d" if _HOST_TO_DEVICE.search(direction or name) else "memcpy"
         if category in _KERNELS:
-            return "communication" if _COLLECTIVE.search(name) else "compute"
+            return "communication" if _COLLECTIVE.search(name) and not name.startswith(_GENERATED) else "compute"
         if category in _SETS:
             return "memset"
         if category in _RUNTIME:

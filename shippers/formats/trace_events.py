@@ -29,13 +29,24 @@ _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _NO_NUMBER = re.compile(rb"([:,\[]\s*)-?(?:NaN|nan|Infinity|inf)(?=\s*[,}\]])")
 
 
-class Args(msgspec.Struct, gc=False):
+class Args(msgspec.Struct, gc=False, rename={"group": "Process Group Name", "ranks": "Process Group Ranks", "own_rank": "Rank",
+                                          "elements": "In msg nelems", "dimensions": "Input Dims"}):
     """What is read of the arguments of an event."""
 
     correlation: int | None = None
     """The same number on a kernel and on the call that launched it."""
     direction: str | None = None
     """Where a copy goes, on devices that do not say so in its name."""
+    group: str | None = None
+    """Whose collective it is, of PyTorch 2.3 and later."""
+    ranks: str | None = None
+    """The ranks of that group."""
+    own_rank: int | None = None
+    """Of the process, on calls of a collective."""
+    elements: int | None = None
+    """How many it sends."""
+    dimensions: msgspec.Raw = msgspec.Raw(b"")
+    """Of what an operator is given, as it stands there."""
 
 
 class Event(msgspec.Struct, gc=False):
@@ -145,8 +156,8 @@ class _Parser(Generic[Kind]):
         self._reading, self._kind = reading, kind
         self._decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
         arguments = next(one for one in get_args(get_type_hints(kind)["args"]) if one is not type(None))
-        #: Types that each argument may have.
-        self._wanted = {name: get_args(hint) for name, hint in get_type_hints(arguments).items()}
+        #: Types that each argument may have; what is kept as it stands is of no use once it was decoded.
+        self._wanted = {one.encode_name: get_args(one.type) for one in msgspec.structs.fields(arguments) if one.type is not msgspec.Raw}
         #: Whether the end of the list was seen; what follows it is left in the text.
         self.ended = False
 

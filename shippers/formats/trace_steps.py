@@ -16,7 +16,8 @@ def windows(steps: list[Step], device: Device) -> tuple[list[int], Intervals]:
         steps: as annotated on the host, at least one, in any order.
         device: everything that ran on the device.
 
-    >>> device = Device(np.array([5.0, 12.0]), np.array([14.0, 15.0]), np.array([2.0, 11.0]), np.array([True, True]))
+    >>> device = Device(np.array([5.0, 12.0]), np.array([14.0, 15.0]), np.array([2.0, 11.0]), np.array([True, True]),
+    ...                 np.array([False, False]))
     >>> windows([(7, 0.0, 10.0), (8, 10.0, 20.0)], device)
     ([7, 8], (array([ 0., 14.]), array([14., 20.])))
     """

@@ -24,10 +24,12 @@ class Device(NamedTuple):
     """When the host asked for it; NaN where the trace does not tell."""
     computes: NDArray[np.bool_]
     """Whether it is a kernel that is no collective."""
+    copies: NDArray[np.bool_]
+    """Whether it is a copy, in whatever direction."""
 
     def where(self, mask: NDArray[np.bool_]) -> "Device":
         """What the mask selects."""
-        return Device(self.start[mask], self.end[mask], self.launch[mask], self.computes[mask])
+        return Device(self.start[mask], self.end[mask], self.launch[mask], self.computes[mask], self.copies[mask])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

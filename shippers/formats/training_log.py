@@ -1,16 +1,21 @@
 """Logs of trainers (Megatron-LM, DeepSpeed, NeMo, nanoGPT and their kin): the time of each step, and the timers printed beside it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pinchpoint import records
 from pinchpoint.clock import NS
 from pinchpoint.gpu_errors.job_lines import has_nan, read_job_line
 from shippers.formats.base import MOST_ROWS, Batch, Format, Reading
+from shippers.formats.intervals import Floats
 from shippers.formats.job_errors import JobErrors
-from shippers.formats.lines import read_lines
+from shippers.formats.lines import read_blocks
+from shippers.formats.step_blocks import Integers, parse_block
 from shippers.formats.step_lines import StepTime, Timers, parse_line
 from shippers.formats.told import told
 
@@ -19,6 +24,9 @@ _MOST_IN_ONE = 1000
 #: Steps that a line sums up are repeated as records of their own up to this many, later ones count once.
 _MOST_REPEATED = 1_000_000
 _HEAD_LINES = 2
+_SETTING = re.compile(rb"(?:^|[\s:>])([a-z][a-z0-9_]{1,60}) \.{3,80} ([^\r\n]{1,200})$")
+_SECRET = re.compile(rb"pass(?:word|wd|phrase)|secret|key|credential|auth|token$|token_")
+_MOST_SETTINGS, _MOST_SETTING_BYTES = 1000, 400
 
 
 def recognises(head: bytes) -> bool:
@@ -36,63 +44,101 @@ class _Log:
 
     def __init__(self, run: str) -> None:
         self.run = run
-        self.identity = records.content_id("log", run)
+        #: When the step of the last line ended.
         self.now_s = 0.0
-        self.count = 0
-        self.last: int | None = None
         self.printed_s = 0.0
         self.phases_s: dict[str, float] = {}
-        self.rows: list[tuple[float, int, float, dict[str, float]]] = []
-        self.waiting: StepTime | None = None
-        self.timers: dict[str, float] = {}
+        self._identity = records.content_id("log", run)
+        self._count = 0
+        self._last: int | None = None
+        #: Of each line: the step, its seconds, and how many steps it sums up; timers of those that have any, by their place.
+        self._steps: list[int] = []
+        self._seconds: list[float] = []
+        self._times: list[int] = []
+        self._timers: dict[int, dict[str, float]] = {}
+        #: Seconds from the beginning to the first of these lines.
+        self._begin_s = 0.0
 
-    def add(self, found: StepTime | Timers) -> None:
-        if isinstance(found, Timers):
-            if self.waiting is not None:
-                for phase, seconds in found.seconds.items():
-                    self.timers[phase] = self.timers.get(phase, 0.0) + seconds
-            return
-        self.flush()
-        self.waiting = found
+    def __len__(self) -> int:
+        return len(self._steps)
 
-    def flush(self) -> None:
-        """Take in the step whose timers, if it has any, are complete."""
-        found, timers = self.waiting, self.timers
-        self.waiting, self.timers = None, {}
-        if found is None:
-            return
-        times = found.step - (self.last or 0)
-        times = times if 0 < times <= _MOST_IN_ONE and (self.last is not None or times <= 100) else 1
-        self.last = found.step
-        if "forward" in timers:
-            self.printed_s += found.seconds * times
-            for phase, seconds in timers.items():
-                self.phases_s[phase] = self.phases_s.get(phase, 0.0) + seconds * times
-        if self.count + times > _MOST_REPEATED:
+    def add(self, found: StepTime) -> None:
+        step, seconds = found
+        last = self._last
+        times = step - (last or 0)
+        if not 0 < times <= _MOST_IN_ONE or (last is None and times > 100) or self._count + times > _MOST_REPEATED:
             times = 1
-        for number in range(times):
-            self.rows.append((self.now_s, found.step - times + 1 + number, found.seconds, timers))
-            self.now_s += found.seconds
-        self.count += times
+        self._last = step
+        self._count += times
+        self._steps.append(step)
+        self._seconds.append(seconds)
+        self._times.append(times)
+        self.now_s += seconds * times
 
-    def batch(self) -> Batch:
-        """The steps so far. The loader's time is part of the forward pass that calls it; timers together never exceed the step."""
-        starts, steps, durations, timers = zip(*self.rows, strict=True)
-        duration = np.array(durations)
-        phases = {name: np.array([one.get(name, 0.0) for one in timers]) for name in ("data_wait", "forward", "backward", "optimizer")}
-        phases["forward"] = (phases["forward"] - phases["data_wait"]).clip(0)
-        known = sum(phases.values())
-        fits = np.minimum(1.0, np.divide(duration, known, out=np.ones(len(duration)), where=known > 0))
-        phases = {name: seconds * fits for name, seconds in phases.items()}
-        communication = np.array([one.get("communication", 0.0) for one in timers])
-        phases["communication"] = np.minimum(communication, duration - sum(phases.values()))
-        size, first = len(steps), self.count - len(steps)
-        self.rows = []
-        return "step", records.batch("step", {
-            "@timestamp": np.round(np.array(starts) * NS).astype(np.int64),
-            "event.id": [f"{self.identity}-{first + n}" for n in range(size)],
-            "run.id": [self.run] * size, "rank": [0] * size, "step": list(steps), "duration_s": duration,
-            **{f"phase.{name}_s": seconds for name, seconds in phases.items() if seconds.any()}})
+    def extend(self, steps: Integers, seconds: Floats) -> None:
+        """Many steps that follow each other, each with a line of its own."""
+        before = np.concatenate(([self._last or 0], steps[:-1]))
+        times = steps - before
+        times[(times <= 0) | (times > _MOST_IN_ONE)] = 1
+        if self._last is None and times[0] > 100:
+            times[0] = 1
+        times[self._count + np.cumsum(times) > _MOST_REPEATED] = 1
+        self._last = int(steps[-1])
+        self._count += int(times.sum())
+        self._steps += steps.tolist()
+        self._seconds += seconds.tolist()
+        self._times += times.tolist()
+        self.now_s += float(seconds @ times)
+
+    def add_timers(self, found: Timers) -> None:
+        """Timers of the step of the last line."""
+        if self._steps:
+            timers = self._timers.setdefault(len(self._steps) - 1, {})
+            for phase, seconds in found.seconds.items():
+                timers[phase] = timers.get(phase, 0.0) + seconds
+
+    def batches(self) -> Iterator[Batch]:
+        """The steps since this was asked last; the loader's time is part of the forward pass that calls it."""
+        times, seconds = np.array(self._times), np.array(self._seconds)
+        duration = np.repeat(seconds, times)
+        # the last of the steps that a line sums up is the one it names
+        ends = np.cumsum(times)
+        steps = np.repeat(np.array(self._steps), times) - np.repeat(ends, times) + np.arange(1, len(duration) + 1)
+        starts = self._begin_s + np.concatenate(([0.0], np.cumsum(duration)[:-1]))
+        phases = {name: np.repeat(values, times) for name, values in self._phases(seconds).items()}
+        first = self._count - len(duration)
+        for begin in range(0, len(duration), MOST_ROWS):
+            part = slice(begin, begin + MOST_ROWS)
+            size = len(duration[part])
+            yield "step", records.batch("step", {
+                "@timestamp": np.round(starts[part] * NS).astype(np.int64),
+                "event.id": pc.binary_join_element_wise(self._identity, pa.array(np.arange(first + begin, first + begin + size))
+                                                        .cast(pa.string()), "-"),
+                "run.id": pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array([self.run])).cast(pa.string()),
+                "rank": np.zeros(size, np.int64), "step": steps[part], "duration_s": duration[part],
+                **{f"phase.{name}_s": values[part] for name, values in phases.items()}})
+        self._steps, self._seconds, self._times, self._timers, self._begin_s = [], [], [], {}, self.now_s
+
+    def _phases(self, seconds: Floats) -> dict[str, Floats]:
+        """Seconds of each phase of the step of each line, of those that any timer tells; sums for the whole log beside it."""
+        if not self._timers:
+            return {}
+        for place, timers in self._timers.items():
+            if "forward" in timers:
+                self.printed_s += self._seconds[place] * self._times[place]
+                for phase, spent in timers.items():
+                    self.phases_s[phase] = self.phases_s.get(phase, 0.0) + spent * self._times[place]
+        places = np.array(list(self._timers))
+        found = {name: np.zeros(len(seconds)) for name in ("data_wait", "forward", "backward", "optimizer", "communication")}
+        for name, values in found.items():
+            values[places] = [timers.get(name, 0.0) for timers in self._timers.values()]
+        communication = found.pop("communication")
+        found["forward"] = (found["forward"] - found["data_wait"]).clip(0)
+        known = sum(found.values())
+        fits = np.minimum(1.0, np.divide(seconds, known, out=np.ones(len(seconds)), where=known > 0))
+        found = {name: values * fits for name, values in found.items()}
+        found["communication"] = np.minimum(communication, seconds - sum(found.values()))
+        return {name: values for name, values in found.items() if values.any()}
 
 
 def read(path: Path, reading: Reading) -> Iterator[Batch]:
@@ -102,23 +148,45 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     """
     log = _Log(path.name.split(".", maxsplit=1)[0] or "log")
     errors = JobErrors(path.name, log.run)
-    for line, _ in read_lines(path, reading.notes):
-        found = parse_line(line)
-        if found is not None:
-            log.add(found)
-        # a line of a step tells of no other error than a loss that is no number
-        finding = read_job_line(line) if found is None or has_nan(line) else None
-        if finding is not None:
-            errors.add(finding, line, round((log.now_s + (log.waiting.seconds if log.waiting is not None else 0.0)) * NS))
-        if len(log.rows) >= MOST_ROWS:
-            yield log.batch()
-    log.flush()
-    if log.rows:
-        yield log.batch()
+    for block in read_blocks(path, reading.notes):
+        found = parse_block(block)
+        done = 0
+        for place in [*np.flatnonzero(~found.is_step).tolist(), len(found.start)]:
+            if done < place:
+                log.extend(found.step[done:place], found.seconds[done:place])
+            done = place + 1
+            if place < len(found.start):
+                line = block[found.start[place] : found.end[place]]
+                _read_line(line, log, errors)
+                if b" ..." in line:
+                    _read_setting(line, reading.settings)
+        if len(log) >= MOST_ROWS:
+            yield from log.batches()
+    if len(log):
+        yield from log.batches()
     yield from errors.batches()
     if log.printed_s > 0:
         yield told(log.run, 0, {phase: min(seconds / log.printed_s, 1.0) for phase, seconds in log.phases_s.items()})
     reading.notes.append("its lines carry no times of day that are used: steps lie end to end, what happened between them is not seen")
+
+
+def _read_line(line: bytes, log: _Log, errors: JobErrors) -> None:
+    found = parse_line(line)
+    if type(found) is StepTime:
+        log.add(found)
+    elif type(found) is Timers:
+        log.add_timers(found)
+    # a line of a step tells of no other error than a loss that is no number
+    finding = read_job_line(line) if found is None or has_nan(line) else None
+    if finding is not None:
+        errors.add(finding, line, round(log.now_s * NS))
+
+
+def _read_setting(line: bytes, settings: dict[str, str]) -> None:
+    """`  micro_batch_size ............ 4`, as Megatron-LM prints its arguments; without what may be a secret."""
+    found = _SETTING.search(line[:_MOST_SETTING_BYTES])
+    if found is not None and len(settings) < _MOST_SETTINGS and not _SECRET.search(found[1]):
+        settings[found[1].decode()] = found[2].strip().decode("utf-8", "replace")
 
 
 FORMAT = Format("training_log", recognises, read)

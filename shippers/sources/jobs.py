@@ -1,6 +1,5 @@
 """Tell as events which job, rank and container has which process and GPU, and when it gives them back."""
 
-import enum
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -23,15 +22,6 @@ _NAMED = ("job.id", "pod.name", "rank", "gpus", "gpu.index")
 #: What is assigned, by what has it: `BOOT/PID/TICKS` for a process, `gpu/NAME/JOB` for a file of the job folder, `pod/DEVICE/…` for what
 #: the kubelet tells.
 Assigned = dict[str, Place]
-
-
-class JobsState(enum.Enum):
-    """Why an assignment may be missing."""
-
-    NO_JOB_FOLDER = "the folder with the jobs of each GPU is not there: no prologue of the scheduler writes it on this host"
-    FORBIDDEN = "environments of some processes cannot be read: run the agent as root, or give it CAP_SYS_PTRACE"
-    NO_KUBELET = "no kubelet runs on this host"
-    KUBELET_SILENT = "pods are known by their control groups alone, and their GPUs where the environment names them"
 
 
 class JobSource:
@@ -83,18 +73,15 @@ class JobSource:
         self._position.save(now)
         self._assigned = now
 
-    def states(self) -> list[JobsState]:
-        """What cannot be known here, and why."""
-        states = []
+    @property
+    def problem(self) -> str | None:
+        """Why an assignment may be missing; None while everything can be read. A host without a kubelet has no problem."""
+        found = [self.pods.problem]
         if self._job_folder is not None and not self._job_folder.is_dir():
-            states.append(JobsState.NO_JOB_FOLDER)
+            found.append(f"{self._job_folder} is not there: no prologue of the scheduler writes the jobs of each GPU to it")
         if self._processes.is_forbidden:
-            states.append(JobsState.FORBIDDEN)
-        if self.pods.problem is not None:
-            states.append(JobsState.KUBELET_SILENT)
-        elif not self.pods.is_here:
-            states.append(JobsState.NO_KUBELET)
-        return states
+            found.append("environments of some processes cannot be read: run the agent as root, or give it CAP_SYS_PTRACE")
+        return "; ".join(filter(None, found)) or None
 
     def _changes(self, now: Assigned) -> Iterator[Item]:
         now_ns = self._clock.now_ns()

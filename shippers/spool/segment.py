@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from pinchpoint.clock import NS
 from shippers.spool import frames
 
 SUFFIX = ".frames"
@@ -66,6 +67,10 @@ class FileSegment:
         if torn:
             self._cut()
         return torn
+
+    def age_s(self, now_ns: int) -> float:
+        """Seconds since it was last written to. Raises: OSError."""
+        return max(now_ns - os.fstat(self._descriptor).st_mtime_ns, 0) / NS
 
     def append(self, frame: bytes, items: int) -> None:
         view, at = memoryview(frame), self.size

@@ -10,6 +10,7 @@ from typing import Literal
 from pinchpoint.clock import Clock
 from shippers.items import Batch, Item
 from shippers.spool import frames
+from shippers.spool.ages import Ages
 from shippers.spool.position import Position, PositionFile
 from shippers.spool.segment import SUFFIX, FileSegment, MemorySegment, Segment, walk
 
@@ -49,12 +50,14 @@ class Spool:
         self._unsynced = self._sealed = False
         self._sync_due_s = self._disk_due_s = clock.monotonic_s()
         self._next = 0
+        self._ages = Ages()
         self._open()
 
     def _open(self) -> None:
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         names = sorted(path.name for path in self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []
+        now_s = self._clock.monotonic_s()
         for name in names:
             if not name.removesuffix(SUFFIX).isdecimal():
                 continue
@@ -64,6 +67,7 @@ class Spool:
                 segment = FileSegment(self._folder, number)
                 self._segments.append(segment)
                 whole = segment.check()
+                self._ages.note(Position(number, segment.size), now_s - segment.age_s(self._clock.now_ns()))
             except OSError:
                 whole = False
             if not whole:
@@ -101,6 +105,7 @@ class Spool:
         with self._lock:
             for frame, number in encoded:
                 self._append(frame, number)
+            self._ages.note(Position(self._segments[-1].number, self._segments[-1].size), self._clock.monotonic_s())
             if self._fsync == "always":
                 self._sync()
             else:
@@ -215,6 +220,7 @@ class Spool:
         """Delete the segments that every output has read."""
         if not self._inputs:
             return
+        self._ages.forget(min(one.position for one in self._inputs))
         first = min(one.position.segment for one in self._inputs)
         while len(self._segments) > 1 and self._segments[0].number < first:
             self._segments.popleft().drop()
@@ -257,6 +263,11 @@ class Spool:
             reader.position_file.save(reader.position)
             self._unsynced = True
             self._forget()
+
+    def waited_s(self, reader: "SpoolInput") -> float:
+        """For `SpoolInput`: seconds that the oldest item has waited which is not settled."""
+        with self._lock:
+            return self._ages.waited_s(reader.position, self._clock.monotonic_s())
 
     def forget_input(self, reader: "SpoolInput") -> None:
         """For `SpoolInput`."""
@@ -309,5 +320,5 @@ class SpoolInput:
         self.position_file.close()
 
     def counters(self) -> Mapping[str, float]:
-        return {"dropped_items": float(self.lost_items), "dropped_bytes": float(self.lost_bytes),
+        return {"lag_s": self._spool.waited_s(self), "dropped_items": float(self.lost_items), "dropped_bytes": float(self.lost_bytes),
                 "damaged_segments": float(self.lost_damaged), "unwritten_positions": float(self.position_file.failed)}

@@ -22,7 +22,7 @@ from pinchpoint.config import Config, default_url
 from pinchpoint.errors import PinchpointError
 from pinchpoint.output import HELP, check_target, config_option, store_option
 from shippers.watch.child import CannotStartError
-from shippers.watch.sdk_folder import sdk_folder
+from shippers.watch.sdk_folder import hooks_folder, sdk_folder
 from shippers.watch.session import Outcome, Session, child_environment
 from shippers.watch.signals import die_by
 from shippers.watch.spool import WATCH_FILE, RecordWriter, Spool, spool_parent
@@ -44,14 +44,16 @@ _SCRIPT = re.compile(r"(?:.*/)?([^/]+)\.(?:py|sh)")
               help="Write the verdict as a page to look at and to send, too.")
 @click.option("--live", is_flag=True, help="Show phases, ranks, GPUs and suspicion on the terminal while it runs; the end of what the "
               "command printed there follows when it is over.")
+@click.option("--no-instrument", is_flag=True, help="Lay no hooks into Python: steps come from the SDK or progress lines alone.")
 @click.option("--no-verdict", is_flag=True, help="Keep the records, leave the analysis to `pinchpoint analyze`.")
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def watch(config: Config, store: str, workload: str | None, run_id: str | None, verdict_file: str | None, page: Path | None,
-          live: bool, no_verdict: bool, command: tuple[str, ...]) -> None:
+          live: bool, no_instrument: bool, no_verdict: bool, command: tuple[str, ...]) -> None:
     """Run a command and say at its end why it was slow.
 
     COMMAND runs as it would without this: with the same input, output, terminal and signals, and watch ends with its exit
-    status. The verdict goes to stderr. Steps come from the SDK, or from progress lines (tqdm, `step 120 … 0.31 s/it`).
+    status. The verdict goes to stderr. Steps and phases come from the SDK where the script uses it, else from hooks into PyTorch,
+    JAX, the Hugging Face Trainer, Lightning and Keras, else steps from progress lines (tqdm, `step 120 … 0.31 s/it`).
 
     \b
     Example:
@@ -70,7 +72,7 @@ def watch(config: Config, store: str, workload: str | None, run_id: str | None, 
     spool = Spool.create(spool_parent(store), run_id)
     with contextlib.closing(spool):
         try:
-            session = _start(command, spool, run_id, workload, config, live)
+            session = _start(command, spool, run_id, workload, config, live, hooked=not no_instrument)
         except CannotStartError as error:
             spool.discard()
             _say(str(error))
@@ -100,11 +102,14 @@ def workload_of(command: Sequence[str]) -> str:
     return Path(command[0]).name
 
 
-def _start(command: Sequence[str], spool: Spool, run_id: str, workload: str, config: Config, live: bool) -> Session:
+def _start(command: Sequence[str], spool: Spool, run_id: str, workload: str, config: Config, live: bool, *,
+           hooked: bool) -> Session:
     host = socket.gethostname()
     common = {"run.id": run_id, "run.workload": workload, "host.name": host}
     writer = RecordWriter(spool.folder / WATCH_FILE, common, f"{run_id}-{secrets.token_hex(4)}")
-    environment = child_environment(os.environ, folder=spool.folder, run_id=run_id, workload=workload, sdk=sdk_folder())
+    sdk = sdk_folder()
+    environment = child_environment(os.environ, folder=spool.folder, run_id=run_id, workload=workload,
+                                    path=[sdk, hooks_folder(sdk)] if hooked else [sdk])
     gpus = None
     if config.ship.gpu is not None:
         from shippers.gpu.keeper import Pace

@@ -32,6 +32,11 @@ def sdk_folder(parent: Path | None = None) -> Path:
         return _link(Path(tempfile.mkdtemp(prefix="pinchpoint-sdk-")) / name, package)
 
 
+def hooks_folder(sdk: Path) -> Path:
+    """The folder that, on Python's path behind that of the SDK, has every Python process lay the hooks of `pinchpoint.auto`."""
+    return sdk / _NAME / "auto" / "startup"
+
+
 def _link(folder: Path, package: Path) -> Path:
     link = folder / _NAME
     if link.is_symlink() and link.readlink() == package:

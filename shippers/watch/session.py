@@ -296,8 +296,8 @@ class Session:
         self._chunks_bytes = 0
 
 
-def child_environment(environment: Mapping[str, str], *, folder: Path, run_id: str, workload: str, sdk: Path) -> dict[str, str]:
-    """The environment of the command: ours, where its steps go, what its run is called, and the SDK on Python's path."""
-    path = environment.get("PYTHONPATH")
+def child_environment(environment: Mapping[str, str], *, folder: Path, run_id: str, workload: str, path: Sequence[Path]) -> dict[str, str]:
+    """The environment of the command: ours, where its steps go, what its run is called, and folders of ours on Python's path."""
+    theirs = environment.get("PYTHONPATH")
     return {**environment, "PINCHPOINT_DIR": str(folder), "PINCHPOINT_RUN_ID": run_id, "PINCHPOINT_WORKLOAD": workload,
-            "PYTHONPATH": f"{sdk}{os.pathsep}{path}" if path else str(sdk)}
+            "PYTHONPATH": os.pathsep.join([*map(str, path), *([theirs] if theirs else [])])}

@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH: what each Python process that is watched does first."""

@@ -1,0 +1,76 @@
+"""The collectives of one rank's trace, by what tells the same one in the traces of other ranks."""
+
+import dataclasses
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shippers.formats.intervals import Intervals
+from shippers.formats.trace_events import Args
+
+Integers = NDArray[np.int64]
+
+#: All ranks leave these at about the same time. A broadcast, a send or a reduce ends for its root when the others still wait.
+_TOGETHER = re.compile(r"all_?reduce|all_?gather|reduce_?scatter|all_?to_?all|barrier", re.IGNORECASE)
+_MOST = 50_000
+
+Key = tuple[str, str, int, int]
+"""Process group, operation with its size, step, and which one it is of these in the step."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Meetings:
+    """When a rank entered and left its collectives; times in UTC ns of its own clock."""
+
+    rank: int
+    wall_s: float
+    """Of its steps."""
+    entered: dict[Key, int]
+    left: dict[Key, int]
+
+
+class Collectives:
+    """Collectives as they are read, before anybody knows where steps begin; times in microseconds of the trace's clock."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[float, float, str, str]] = []
+        self._operations: dict[str, str] = {}
+
+    def add(self, name: str, begin: float, end: float, args: Args | None) -> None:
+        """Take in a kernel or a span on the host; what is no collective that all leave together is passed over."""
+        operation = self._operations.get(name)
+        if operation is None:
+            word = _TOGETHER.search(name)
+            operation = word[0].replace("_", "").lower() if word else ""
+            if len(self._operations) < _MOST:
+                self._operations[name] = operation
+        if operation and len(self._found) < _MOST:
+            if args is None:
+                self._found.append((begin, end, "", operation))
+                return
+            size = args.elements or bytes(args.dimensions)[:100]
+            self._found.append((begin, end, f"{args.group or ''} {args.ranks or ''}", f"{operation} {size!r}"))
+
+    def meetings(self, rank: int, numbers: list[int], limits: Intervals, base_ns: int) -> Meetings:
+        """Those inside of steps, numbered within each.
+
+        Args:
+            rank: whose trace it is.
+            numbers: of the steps.
+            limits: start and end of each step, in order of time.
+            base_ns: UTC ns that the trace's clock counts from.
+        """
+        entered: dict[Key, int] = {}
+        left: dict[Key, int] = {}
+        count: dict[tuple[str, str, int], int] = {}
+        for begin, end, group, operation in sorted(self._found):
+            # what is asked for in a step may end in the next one
+            place = int(np.searchsorted(limits[0], begin, side="right")) - 1
+            if place < 0 or begin > limits[1][place]:
+                continue
+            which = group, operation, numbers[place]
+            count[which] = count.get(which, 0) + 1
+            key = *which, count[which]
+            entered[key], left[key] = round(begin * 1000) + base_ns, round(end * 1000) + base_ns
+        return Meetings(rank, float((limits[1] - limits[0]).sum()) / 1e6, entered, left)
