@@ -122,6 +122,19 @@ def test_a_process_that_waits_for_its_own_reads(tmp_path):
     assert any("no call of CUDA" in note for note in reading.notes)
 
 
+def test_waits_for_the_gpu_are_told(tmp_path):
+    """The share of the time in calls that synchronise, each moment once; and the share off the processors."""
+    events = [event for n in range(400) for event in ((n * 5, 100, SYNC, 2.0, 0), (n * 5 + 0.5, 100, (4, 4), 1.0, 0),
+                                                      (n * 5 + 4, 100, OFF, 1.0, 0))]
+    path = database(tmp_path / "trace.db", events)
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO ops (source_id, op_id, name) VALUES (4, 4, 'cuCtxSynchronize')")
+    connection.close()
+    (told,) = [dict(row["metrics"]) for row in read(path)[1]["metric"] if row["entity.kind"] == "told"]
+
+    assert (told["told.cuda_sync"], told["told.off_cpu"]) == (pytest.approx(0.4, abs=0.01), pytest.approx(0.2, abs=0.01))
+
+
 def test_snapshots_become_readings_of_the_host(tmp_path):
     """Processors in use, memory and load."""
     _, rows = read(database(tmp_path / "trace.db", training(0, 2000), snapshots=[25.0, 100.0]))

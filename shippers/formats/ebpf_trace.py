@@ -128,6 +128,8 @@ class _Trace:
             process = self._processes[pid] = Process(self._bounds)
         if source in ("CUDA", "DRIVER"):
             process.call(at, at + lasts)
+            if "Sync" in name:
+                process.sync(at, at + lasts)
         elif name == "sched_switch":
             process.off(at - lasts, at, main=pid == tid)
         elif name in ("block_read", "block_write"):
@@ -167,7 +169,10 @@ class _Trace:
                 "run.id": [self._run] * count, "rank": [rank] * count, "world_size": [size] * count, "host.name": [self._host] * count,
                 "process.pid": [pid] * count, "step": list(range(begin, begin + count)), "duration_s": [length / NS] * count,
                 "phase.data_wait_s": waits[part]})
-        yield told(self._run, int(starts[0]), {"data_wait": float(waits.sum() * NS / (length * len(waits)))}, rank)
+        whole = length * len(waits)
+        yield told(self._run, int(starts[0]), {
+            "data_wait": float(waits.sum() * NS / whole), "cuda_sync": min(process.sync_ns / whole, 1.0),
+            "off_cpu": min(float(process.off_cpu.sum()) / whole, 1.0)}, rank)
 
     def _readings(self, workers: list[Worker], ranks: list[int]) -> Iterator[Batch]:
         """Counters at the ends of the windows, as the sources of the agent read them."""
