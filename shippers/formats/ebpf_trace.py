@@ -25,6 +25,8 @@ _MOST_EVENTS, _MOST_SNAPSHOTS = 50_000_000, 1_000_000
 _LATEST_NS = 1 << 62
 _MINUTE_NS = 60 * NS
 _SECTOR_BYTES, _MOST_DIGITS = 512, 10
+#: What a session says of the machine.
+_SETTINGS = ("gpu_model", "gpu_driver", "cpu_model", "cuda_ver", "python_ver", "kernel")
 _KILLED = Finding("oom", "oom_kill", "limits", "error", "the kernel killed a process for want of memory")
 
 
@@ -89,18 +91,17 @@ class _Trace:
 
     def _session(self) -> tuple[str | None, int, int]:
         """Host, processors, and the process that the tracer was told to follow; None, 0 and -1 where it is not said."""
-        if not {"cpu_cores", "pid_filter"} <= set(self._there.get("sessions", ())):
+        if "started_at" not in self._there.get("sessions", ()):
             return None, 0, -1
-        row = self._sql.execute("SELECT cpu_cores, pid_filter FROM sessions ORDER BY started_at DESC LIMIT 1").fetchone()
-        if row is None:
-            return None, 0, -1
-        # tracers of single hosts have no such column
-        node = self._sql.execute("SELECT node FROM sessions ORDER BY started_at DESC LIMIT 1").fetchone() \
-            if "node" in self._there["sessions"] else None
-        cores = row[0] if isinstance(row[0], int) and 0 < row[0] < 1 << 16 else 0
-        traced = str(row[1])
-        pid = int(traced) if traced.isascii() and traced.isdigit() and len(traced) <= _MOST_DIGITS else -1
-        return str(node[0])[:256] if node is not None and node[0] else None, cores, pid
+        found = self._sql.execute("SELECT * FROM sessions ORDER BY started_at DESC LIMIT 1")
+        names, row = [column[0] for column in found.description], found.fetchone()
+        session = {} if row is None else dict(zip(names, row, strict=True))
+        for name in _SETTINGS:
+            if session.get(name):
+                self._reading.set(name, str(session[name])[:200])
+        cores, traced, node = session.get("cpu_cores"), str(session.get("pid_filter", "")), session.get("node")
+        return (str(node)[:256] if node else None, cores if isinstance(cores, int) and 0 < cores < 1 << 16 else 0,
+                int(traced) if traced.isascii() and traced.isdigit() and len(traced) <= _MOST_DIGITS else -1)
 
     def _go_through(self) -> None:
         kinds = {(source, op): (str(of), str(name)) for source, op, of, name in self._sql.execute(
