@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from tailing import Agent
@@ -133,3 +134,25 @@ def test_the_agent_loads_no_arrow():
     code = "import shippers.tail, sys; sys.exit(any(name in sys.modules for name in ('pyarrow', 'numpy')))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_what_the_agent_ships_of_a_job_is_answered_for(tmp_path):
+    """From the file to the incident: steps that became slower, and a worker of the loader that died."""
+    log = tmp_path / "job.log"
+    times = [f"2026-01-01T{10 + at // 3600}:{at // 60 % 60:02d}:{at % 60:02d}Z" for at in (*range(300), *range(300, 900, 2))]
+    log.write_text("".join(f"{at} iter {n}: loss 2.0, time {1000 if n < 300 else 2000}.0ms\n" for n, at in enumerate(times))
+                   + f"{times[-1]} RuntimeError: DataLoader worker (pid(s) 71, 72) exited unexpectedly\n")
+    settings = tmp_path / "pinchpoint.toml"
+    settings.write_text(f"[ship]\noutputs = ['{tmp_path}/lake']\n[[ship.files]]\npaths = ['{log}']\nformat = 'training'\nrun = 'r1'\n")
+
+    def pinchpoint(*arguments):
+        return subprocess.run([Path(sys.executable).with_name("pinchpoint"), *map(str, arguments)], capture_output=True, text=True,
+                              timeout=100, check=True, cwd=tmp_path).stdout
+
+    pinchpoint("ship", "--config", settings, "--state-dir", tmp_path / "state", "--once")
+    pinchpoint("analyze", "--store", tmp_path / "lake", "--since", "3000d")
+    found = json.loads(pinchpoint("incidents", "--store", tmp_path / "lake", "--format", "json"))
+
+    assert {one["run"] for one in found} == {"r1"}
+    assert [one["symptom"]["baseline"] for one in found if one["symptom"]["name"] == "step_time"] == [pytest.approx(1.0, rel=0.05)]
+    assert "loader_worker_died" in [cause["cause"] for one in found for cause in one["causes"]]
