@@ -129,6 +129,18 @@ def test_a_jump_of_the_counter_is_one_step(tmp_path):
     assert [(json.loads(item.document)["step"], json.loads(item.document)["run.id"]) for item in items] == [(1, "run7"), (90000, "run7")]
 
 
+def test_lines_that_come_again_tell_the_same(tmp_path):
+    """As when the journal could not be written: how many steps a line stands for is known from before it."""
+    jobs = JobLines("f" * 8, {"log.file.path": "/logs/run7.out"}, redact)
+    titan = b"[rank0]:[titan] 2026-01-01 10:00:%02d,250 - root - INFO - step: %d  loss:  7.1"
+    jobs.read([0, 40], [b"iter 1: loss 2.0, time 500.0ms", titan % (0, 10)], "2026-01-01T00:00:00Z")
+    again = [jobs.read([150, 190, 240], [b"iter 4: loss 2.0, time 500.0ms", titan % (5, 20), OOM.encode()], "2026-01-01T00:00:00Z")
+             for _ in range(2)]
+
+    assert again[0] == again[1]
+    assert len(again[0]) == 3 + 10 + 1
+
+
 def test_the_agent_loads_no_arrow():
     """It knows the lines of jobs by modules that need nothing."""
     code = "import shippers.tail, sys; sys.exit(any(name in sys.modules for name in ('pyarrow', 'numpy')))"

@@ -51,6 +51,8 @@ class JobLines:
         self._last: int | None = None
         #: The last line of those that tell a step and a time of day, by what they are called.
         self._stamped: dict[str, Progress] = {}
+        #: Where the lines of the last call began, and what was known before them: they come again when they could not be noted down.
+        self._mark: tuple[int, int | None, dict[str, Progress]] | None = None
 
     def read(self, starts: Sequence[int], lines: Sequence[bytes], observed: str) -> list[Item]:
         """The events and steps that lines tell of.
@@ -60,6 +62,11 @@ class JobLines:
             lines: as they are.
             observed: time of lines that have none of their own, ISO 8601.
         """
+        if not starts:
+            return []
+        if self._mark is not None and starts[0] <= self._mark[0]:
+            _, self._last, self._stamped = self._mark
+        self._mark = (starts[0], self._last, dict(self._stamped))
         items: list[Item] = []
         steps: list[_Step] = []
         for start, line in zip(starts, lines, strict=False):
