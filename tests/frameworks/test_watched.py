@@ -1,7 +1,6 @@
 """`pinchpoint watch` in front of training code that knows nothing of it: from a job to its verdict."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import pytest
 from framework_jobs import PREAMBLE, PYTHON
 
 RANKS = """
@@ -52,8 +50,8 @@ def watched(folder: Path, code: str, *words: str, options: tuple[str, ...] = ())
     """The verdict of a job, and what it printed."""
     script, verdict = folder / "train.py", folder / "verdict.json"
     script.write_text(textwrap.dedent(code))
-    command = [str(Path(sys.executable).parent / "pinchpoint"), "watch", "--store", str(folder / "lake"), "--verdict", str(verdict), *options,
-               "--", str(PYTHON), str(script), *words]
+    command = [str(Path(sys.executable).parent / "pinchpoint"), "watch", "--store", str(folder / "lake"), "--verdict", str(verdict),
+               *options, "--", str(PYTHON), str(script), *words]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110)
     assert ended.returncode == 0, ended.stderr
     return json.loads(verdict.read_text()), ended.stdout
