@@ -50,10 +50,11 @@ def diagnose(config: Config, paths: tuple[str, ...], reader: str | None, at: str
              output_format: str, rejected: Path | None, page: Path | None, follow: bool, every: float, fail_on: str | None) -> None:
     """Say why the recorded workload is slow.
 
-    PATH is a file, a folder or - for standard input: profiler traces of PyTorch; dumps of its NCCL flight recorder, one for each rank;
+    PATH is a file, a folder or - for standard input: profiler traces of PyTorch and JAX; event files of TensorBoard; runs of MLflow;
+    databases of eBPF tracers of CUDA; dumps of PyTorch's NCCL flight recorder, one for each rank; logs of NCCL_DEBUG;
     kernel logs (dmesg, journalctl -k, syslog); output of nvidia-smi (-q, -q -x, --query-gpu as CSV, dmon, pmon); reports of
     nvidia-bug-report.sh; lists of ps; logs of trainers that print the time of a step; MLPerf training logs and MLPerf Storage folders;
-    tables of operations of pipeline-parallel jobs; or records as NDJSON. The format is found by looking inside.
+    tables and timelines of operations of pipeline-parallel jobs; or records as NDJSON. The format is found by looking inside.
 
     \b
     Example:

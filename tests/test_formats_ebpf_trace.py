@@ -17,7 +17,8 @@ CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL, description TE
 CREATE TABLE ops (source_id INTEGER NOT NULL, op_id INTEGER NOT NULL, name TEXT NOT NULL, description TEXT, PRIMARY KEY (source_id, op_id));
 CREATE TABLE system_snapshots (id INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL UNIQUE, cpu_pct REAL, mem_pct REAL, mem_avail INTEGER,
     swap_mb INTEGER, load_avg REAL);
-CREATE TABLE sessions (id INTEGER PRIMARY KEY, started_at INTEGER, cpu_cores INTEGER, pid_filter TEXT, node TEXT);
+CREATE TABLE sessions (id INTEGER PRIMARY KEY, started_at INTEGER, cpu_cores INTEGER, pid_filter TEXT, node TEXT,
+    gpu_model TEXT);
 CREATE TABLE process_names (pid INTEGER PRIMARY KEY, name TEXT, seen_at INTEGER);
 CREATE TABLE event_aggregates (bucket INTEGER, source INTEGER, op INTEGER, pid INTEGER, count INTEGER, stored INTEGER, sum_dur INTEGER,
     min_dur INTEGER, max_dur INTEGER, sum_arg0 INTEGER);
@@ -25,7 +26,7 @@ INSERT INTO sources (id, name) VALUES (1, 'CUDA'), (3, 'HOST'), (4, 'DRIVER'), (
 INSERT INTO ops (source_id, op_id, name) VALUES (1, 3, 'cudaLaunchKernel'), (1, 5, 'cudaStreamSync'), (3, 1, 'sched_switch'),
     (3, 4, 'oom_kill'), (3, 7, 'process_fork'), (5, 1, 'block_read'), (5, 2, 'block_write');
 INSERT INTO process_names (pid, name) VALUES (100, 'python3'), (201, 'pt_data_worker'), (202, 'pt_data_worker');
-INSERT INTO sessions (started_at, cpu_cores, pid_filter, node) VALUES (1, 4, '100', 'node1');
+INSERT INTO sessions (started_at, cpu_cores, pid_filter, node, gpu_model) VALUES (1, 4, '100', 'node1', 'Tesla T4');
 """
 LAUNCH, SYNC, OFF, KILL, FORK, READ, WRITE = (1, 3), (1, 5), (3, 1), (3, 4), (3, 7), (5, 1), (5, 2)
 
@@ -67,7 +68,7 @@ def test_a_gpu_that_is_called_all_the_time_waits_for_nothing(tmp_path):
     """Though workers of the loader compute beside it."""
     reading, rows = read(database(tmp_path / "trace.db", [(0, 100, FORK, 0, 0), *training(0, 4000)], [(201, 0.1), (202, 0.1)]))
 
-    assert reading.reader == "ebpf_trace"
+    assert (reading.reader, reading.settings) == ("ebpf_trace", {"gpu_model": "Tesla T4"})
     assert waited(rows) == 0.0
     assert {("node1", 100)} == {(row["host.name"], row["process.pid"]) for row in rows["step"]}
 
@@ -120,6 +121,19 @@ def test_a_process_that_waits_for_its_own_reads(tmp_path):
     disk = [dict(row["metrics"]) for row in rows["metric"] if row["entity.kind"] == "disk"]
     assert (disk[0]["disk.reads"], disk[-1]["disk.reads"], disk[-1]["disk.read_bytes"]) == (0, 1000, 1000 * 128 * 512)
     assert any("no call of CUDA" in note for note in reading.notes)
+
+
+def test_waits_for_the_gpu_are_told(tmp_path):
+    """The share of the time in calls that synchronise, each moment once; and the share off the processors."""
+    events = [event for n in range(400) for event in ((n * 5, 100, SYNC, 2.0, 0), (n * 5 + 0.5, 100, (4, 4), 1.0, 0),
+                                                      (n * 5 + 4, 100, OFF, 1.0, 0))]
+    path = database(tmp_path / "trace.db", events)
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO ops (source_id, op_id, name) VALUES (4, 4, 'cuCtxSynchronize')")
+    connection.close()
+    (told,) = [dict(row["metrics"]) for row in read(path)[1]["metric"] if row["entity.kind"] == "told"]
+
+    assert (told["told.cuda_sync"], told["told.off_cpu"]) == (pytest.approx(0.4, abs=0.01), pytest.approx(0.2, abs=0.01))
 
 
 def test_snapshots_become_readings_of_the_host(tmp_path):

@@ -52,6 +52,18 @@ def test_a_run_is_read_by_its_meta_yaml(tmp_path):
     assert {("name of a1", 0.05)} == {(row["run.id"], row["duration_s"]) for row in rows}
 
 
+def test_parameters_are_settings_of_the_run(tmp_path):
+    """For comparisons; what may be a secret is not read."""
+    run = store(tmp_path) / "1" / "a1"
+    for name, value in (("batch_size", "32"), ("api_key", "hunter2"), ("data", "https://me:hunter2@host/data")):
+        (run / "params" / name).write_text(value)
+    reading = open_input(run / "meta.yaml")
+    list(reading)
+
+    assert (reading.settings["batch_size"], reading.settings["lr"]) == ("32", "0.001")
+    assert "hunter2" not in str(reading.settings)
+
+
 def test_a_metric_alone_is_read_too(tmp_path):
     """It tells when its values were written, whatever it is."""
     rows = steps(store(tmp_path) / "1" / "a1" / "metrics" / "loss")

@@ -1,11 +1,14 @@
 """What every format offers: it recognises its inputs by looking inside, and reads them as batches of records."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+
+from shippers.redact import redact
 
 if TYPE_CHECKING:
     from shippers.formats.trace_meetings import Meetings
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 Batch = tuple[str, pa.RecordBatch]
 """A kind of record, and a batch in exactly the schema of that kind."""
 
+_SECRET = re.compile(r"pass(?:word|wd|phrase)|secret|key|credential|auth|token$|token_", re.IGNORECASE)
+_MOST_SETTINGS = 1000
 #: Rows of a batch, at most.
 MOST_ROWS = 65_536
 
@@ -41,6 +46,11 @@ class Reading:
         for kind, batch in self._read(self.path, self):
             self.records += batch.num_rows
             yield kind, batch
+
+    def set(self, name: str, value: str) -> None:
+        """Note a setting of the run, for comparisons; unless its name is that of a secret, or there are too many."""
+        if len(self.settings) < _MOST_SETTINGS and not _SECRET.search(name):
+            self.settings[name] = redact(value.encode("utf-8", "replace")).decode("utf-8", "replace")
 
     def reject(self, item: bytes, reason: str) -> None:
         """Count what cannot be read, and set it aside where it can be looked at."""

@@ -45,11 +45,13 @@ class Process:
         self.calls = 0
         self.first_fork: int | None = None
         self.off_cpu_ns = 0
+        #: Time in calls that wait for the GPU.
+        self.sync_ns = 0
         #: Time without a call of CUDA, in stretches of at least `LONGEST_BETWEEN_CALLS_NS`; and time that reads from disks took.
         self.without_calls, self.reads = np.zeros(windows.count), np.zeros(windows.count)
         #: Time off the processors in the main thread.
         self.off_cpu = np.zeros(windows.count)
-        self._last_call = windows.begin
+        self._last_call = self._last_sync = windows.begin
         self._last_read = windows.begin
 
     def call(self, begin: int, end: int) -> None:
@@ -58,6 +60,11 @@ class Process:
         if begin - self._last_call >= LONGEST_BETWEEN_CALLS_NS:
             self._windows.spread(self.without_calls, self._last_call, begin)
         self._last_call = max(self._last_call, end)
+
+    def sync(self, begin: int, end: int) -> None:
+        """A call that waits for the GPU; what waits inside another one counts once."""
+        self.sync_ns += max(end - max(begin, self._last_sync), 0)
+        self._last_sync = max(self._last_sync, end)
 
     def read(self, begin: int, end: int) -> None:
         """A read from a disk; those at the same time count once."""

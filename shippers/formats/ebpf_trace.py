@@ -25,6 +25,8 @@ _MOST_EVENTS, _MOST_SNAPSHOTS = 50_000_000, 1_000_000
 _LATEST_NS = 1 << 62
 _MINUTE_NS = 60 * NS
 _SECTOR_BYTES, _MOST_DIGITS = 512, 10
+#: What a session says of the machine.
+_SETTINGS = ("gpu_model", "gpu_driver", "cpu_model", "cuda_ver", "python_ver", "kernel")
 _KILLED = Finding("oom", "oom_kill", "limits", "error", "the kernel killed a process for want of memory")
 
 
@@ -89,18 +91,17 @@ class _Trace:
 
     def _session(self) -> tuple[str | None, int, int]:
         """Host, processors, and the process that the tracer was told to follow; None, 0 and -1 where it is not said."""
-        if not {"cpu_cores", "pid_filter"} <= set(self._there.get("sessions", ())):
+        if "started_at" not in self._there.get("sessions", ()):
             return None, 0, -1
-        row = self._sql.execute("SELECT cpu_cores, pid_filter FROM sessions ORDER BY started_at DESC LIMIT 1").fetchone()
-        if row is None:
-            return None, 0, -1
-        # tracers of single hosts have no such column
-        node = self._sql.execute("SELECT node FROM sessions ORDER BY started_at DESC LIMIT 1").fetchone() \
-            if "node" in self._there["sessions"] else None
-        cores = row[0] if isinstance(row[0], int) and 0 < row[0] < 1 << 16 else 0
-        traced = str(row[1])
-        pid = int(traced) if traced.isascii() and traced.isdigit() and len(traced) <= _MOST_DIGITS else -1
-        return str(node[0])[:256] if node is not None and node[0] else None, cores, pid
+        found = self._sql.execute("SELECT * FROM sessions ORDER BY started_at DESC LIMIT 1")
+        names, row = [column[0] for column in found.description], found.fetchone()
+        session = {} if row is None else dict(zip(names, row, strict=True))
+        for name in _SETTINGS:
+            if session.get(name):
+                self._reading.set(name, str(session[name])[:200])
+        cores, traced, node = session.get("cpu_cores"), str(session.get("pid_filter", "")), session.get("node")
+        return (str(node)[:256] if node else None, cores if isinstance(cores, int) and 0 < cores < 1 << 16 else 0,
+                int(traced) if traced.isascii() and traced.isdigit() and len(traced) <= _MOST_DIGITS else -1)
 
     def _go_through(self) -> None:
         kinds = {(source, op): (str(of), str(name)) for source, op, of, name in self._sql.execute(
@@ -128,6 +129,8 @@ class _Trace:
             process = self._processes[pid] = Process(self._bounds)
         if source in ("CUDA", "DRIVER"):
             process.call(at, at + lasts)
+            if "Sync" in name:
+                process.sync(at, at + lasts)
         elif name == "sched_switch":
             process.off(at - lasts, at, main=pid == tid)
         elif name in ("block_read", "block_write"):
@@ -167,7 +170,10 @@ class _Trace:
                 "run.id": [self._run] * count, "rank": [rank] * count, "world_size": [size] * count, "host.name": [self._host] * count,
                 "process.pid": [pid] * count, "step": list(range(begin, begin + count)), "duration_s": [length / NS] * count,
                 "phase.data_wait_s": waits[part]})
-        yield told(self._run, int(starts[0]), {"data_wait": float(waits.sum() * NS / (length * len(waits)))}, rank)
+        whole = length * len(waits)
+        yield told(self._run, int(starts[0]), {
+            "data_wait": float(waits.sum() * NS / whole), "cuda_sync": min(process.sync_ns / whole, 1.0),
+            "off_cpu": min(float(process.off_cpu.sum()) / whole, 1.0)}, rank)
 
     def _readings(self, workers: list[Worker], ranks: list[int]) -> Iterator[Batch]:
         """Counters at the ends of the windows, as the sources of the agent read them."""

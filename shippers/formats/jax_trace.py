@@ -1,5 +1,6 @@
 """Traces of JAX and XLA's profiler: the phases of each step, by device, and the operations that took most time."""
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -132,15 +133,9 @@ class _Trace:
             self._step("", event.step, event.start_us, end)
         elif event.is_op:
             self._op(event, "ops", end)
-        elif _COMPILES.search(event.name):
-            self._host["compile"].add(event.start_us, end)
-        elif _PUTS.search(event.name):
-            self._host["h2d"].add(event.start_us, end)
-        elif _LOADS.search(event.name):
-            self._host["data_wait"].add(event.start_us, end)
-        else:
-            return
-        self._first, self._last = min(self._first, event.start_us), max(self._last, end)
+        elif role := _host_role(event.name):
+            self._host[role].add(event.start_us, end)
+            self._first, self._last = min(self._first, event.start_us), max(self._last, end)
 
     def devices(self) -> list[str]:
         """Devices that did something, in order of their numbers; the planes of hosts only where there is none."""
@@ -196,8 +191,7 @@ class _Trace:
 
     def _op(self, event: JaxEvent, line: str, end: float) -> None:
         name = event.name
-        role = ("communication" if _COLLECTIVE.search(name) else "h2d" if _HOST_TO_DEVICE.search(name)
-                else "copies" if _COPY.search(name) else "compute")
+        role = _device_role(name)
         self._ran[event.plane, line][role].add(event.start_us, end)
         self._first, self._last = min(self._first, event.start_us), max(self._last, end)
         if role in ("compute", "communication") and (line == "ops" or (event.plane, "ops") not in self._ran):
@@ -215,6 +209,20 @@ class _Trace:
         if len(self._steps[device]) < _MOST_STEPS and end > start:
             self._steps[device].append((number, start, end))
             self._first, self._last = min(self._first, start), max(self._last, end)
+
+
+# names repeat: of each the patterns are asked once
+@functools.lru_cache(1 << 16)
+def _host_role(name: str) -> str:
+    """What an event of the host stands for; empty for what is of no use here."""
+    return "compile" if _COMPILES.search(name) else "h2d" if _PUTS.search(name) else "data_wait" if _LOADS.search(name) else ""
+
+
+@functools.lru_cache(1 << 16)
+def _device_role(name: str) -> str:
+    if _COLLECTIVE.search(name):
+        return "communication"
+    return "h2d" if _HOST_TO_DEVICE.search(name) else "copies" if _COPY.search(name) else "compute"
 
 
 def _in_order(name: str) -> tuple[str, int]:

@@ -9,17 +9,17 @@ from shippers.formats.base import Batch, Format, Reading
 from shippers.formats.lines import read_lines
 from shippers.formats.logged_steps import Logged
 
-_METRICS = "metrics"
+_METRICS, _PARAMETERS = "metrics", "params"
 _META = "meta.yaml"
 #: Names of metrics have slashes, which are folders here.
 _DEEPEST, _MOST_FILES = 4, 10_000
 _LINE = re.compile(rb"(\d{12,14}) (\S{1,32}) (\d{1,15})\r?")
 _META_KEYS = (b"\nrun_id:", b"\nlifecycle_stage:", b"artifact_uri:")
 _NAME = re.compile(rb"^run_(?:name|id): *['\"]?([^\r\n'\"]{1,200})", re.MULTILINE)
-_MOST_META_BYTES = 1 << 16
+_MOST_META_BYTES, _MOST_PARAMETER_BYTES = 1 << 16, 400
 _FEWEST_LINES = 2
 #: Below the folder of a run, what its `meta.yaml` stands for.
-_PARTS = (_METRICS, "params", "tags")
+_PARTS = (_METRICS, _PARAMETERS, "tags")
 
 
 def recognises(head: bytes) -> bool:
@@ -40,8 +40,11 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
         with path.open("rb") as file:
             names = _NAME.findall(file.read(_MOST_META_BYTES))
         logged = Logged((names[-1] if names else run.name.encode()).decode("utf-8", "replace"), run.name)
-        for tag, metric in metrics_of(run):
+        for tag, metric in _files(run / _METRICS):
             _add(logged, tag, metric, reading)
+        for name, parameter in _files(run / _PARAMETERS):
+            with parameter.open("rb") as file:
+                reading.set(name, file.read(_MOST_PARAMETER_BYTES).decode("utf-8", "replace").strip())
     else:
         folder = next((one for one in path.resolve().parents if one.name == _METRICS), None)
         logged = Logged(folder.parent.name if folder is not None else path.name, path.name)
@@ -49,9 +52,8 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     yield from logged.batches(reading)
 
 
-def metrics_of(run: Path) -> Iterator[tuple[str, Path]]:
-    """Name and file of each metric of a run, by its folder; links are not followed."""
-    top = run / _METRICS
+def _files(top: Path) -> Iterator[tuple[str, Path]]:
+    """Name and file of each metric or parameter of a run; links are not followed."""
     folders, count = [top] if top.is_dir() and not top.is_symlink() else [], 0
     while folders:
         folder = folders.pop()

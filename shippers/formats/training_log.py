@@ -25,8 +25,7 @@ _MOST_IN_ONE = 1000
 _MOST_REPEATED = 1_000_000
 _HEAD_LINES = 2
 _SETTING = re.compile(rb"(?:^|[\s:>])([a-z][a-z0-9_]{1,60}) \.{3,80} ([^\r\n]{1,200})$")
-_SECRET = re.compile(rb"pass(?:word|wd|phrase)|secret|key|credential|auth|token$|token_")
-_MOST_SETTINGS, _MOST_SETTING_BYTES = 1000, 400
+_MOST_SETTING_BYTES = 400
 
 
 def recognises(head: bytes) -> bool:
@@ -159,7 +158,7 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
                 line = block[found.start[place] : found.end[place]]
                 _read_line(line, log, errors)
                 if b" ..." in line:
-                    _read_setting(line, reading.settings)
+                    _read_setting(line, reading)
         if len(log) >= MOST_ROWS:
             yield from log.batches()
     if len(log):
@@ -182,11 +181,11 @@ def _read_line(line: bytes, log: _Log, errors: JobErrors) -> None:
         errors.add(finding, line, round(log.now_s * NS))
 
 
-def _read_setting(line: bytes, settings: dict[str, str]) -> None:
+def _read_setting(line: bytes, reading: Reading) -> None:
     """`  micro_batch_size ............ 4`, as Megatron-LM prints its arguments; without what may be a secret."""
     found = _SETTING.search(line[:_MOST_SETTING_BYTES])
-    if found is not None and len(settings) < _MOST_SETTINGS and not _SECRET.search(found[1]):
-        settings[found[1].decode()] = found[2].strip().decode("utf-8", "replace")
+    if found is not None:
+        reading.set(found[1].decode(), found[2].strip().decode("utf-8", "replace"))
 
 
 FORMAT = Format("training_log", recognises, read)
