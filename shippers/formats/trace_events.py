@@ -29,7 +29,8 @@ _NO_NUMBER = re.compile(rb"([:,\[]\s*)-?(?:NaN|nan|Infinity|inf)(?=\s*[,}\]])")
 
 
 class Args(msgspec.Struct, gc=False, rename={"group": "Process Group Name", "ranks": "Process Group Ranks", "own_rank": "Rank",
-                                          "elements": "In msg nelems", "dimensions": "Input Dims"}):
+                                          "elements": "In msg nelems", "dimensions": "Input Dims",
+                                          "collective": "Collective name"}):
     """What is read of the arguments of an event."""
 
     correlation: int | None = None
@@ -44,6 +45,8 @@ class Args(msgspec.Struct, gc=False, rename={"group": "Process Group Name", "ran
     """Of the process, on calls of a collective."""
     elements: int | None = None
     """How many it sends."""
+    collective: str | None = None
+    """What a call of a collective does."""
     dimensions: msgspec.Raw = msgspec.Raw(b"")
     """Of what an operator is given, as it stands there."""
 
@@ -62,7 +65,7 @@ class Event(msgspec.Struct, gc=False):
 
 
 _ARGS = (("correlation", int), ("direction", str), ("Process Group Name", str), ("Process Group Ranks", str), ("Rank", int),
-         ("In msg nelems", int))
+         ("In msg nelems", int), ("Collective name", str))
 _EVENTS = msgspec.json.Decoder(list[Event])
 _ANY = msgspec.json.Decoder(list[object])
 
