@@ -11,7 +11,8 @@ def test_hugging_face_trainer(tmp_path: Path) -> None:
         import os, warnings
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", TOKENIZERS_PARALLELISM="false")
         warnings.simplefilter("ignore")
-        from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+        from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, logging
+        logging.disable_progress_bar()
         class Words(Dataset):
             def __len__(self):
                 return 48
