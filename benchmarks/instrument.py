@@ -43,7 +43,7 @@ class Hooks:
         from pinchpoint.auto import torch_modules
 
         self._roots = set(torch_modules._roots)
-        self._call = torch_modules.call_root
+        self._call = torch_modules.ROOT
         self._after = [(owner, name, getattr(owner, name)) for owner, name, _ in self._before]
         self._steps = [(hooks, dict(hooks)) for hooks in (optimizers._global_optimizer_pre_hooks, optimizers._global_optimizer_post_hooks)]
         if not self._roots or not all(hooks for _, hooks in self._steps):

@@ -37,7 +37,7 @@ class Loop:
         self._evaluating: object = None  # which pass over which loader is evaluation
         self._source: object = None  # the last one that is not
         self._computing: int | None = None  # the phase of the model that runs
-        self._fresh = self._untouched = False
+        self._fresh = self._untouched = self._starting = False
         self._told: Iteration | None = None
         self._stepped: set[object] = set()
         self._renew()
@@ -72,12 +72,14 @@ class Loop:
         ledger = self._ledger
         if grad and self._evaluating is None and not ledger.stack and ledger.between:
             self._renew()
-            self._untouched = True
+            self._untouched = self._starting = True
             ledger.begin()
             ledger.enter(DATA_WAIT)
 
     def _started(self) -> None:
-        self._ledger.leave(DATA_WAIT)
+        if self._starting:
+            self._starting = False
+            self._ledger.leave(DATA_WAIT)
 
     def _wait(self, cpu: int | None, source: object, grad: bool) -> None:
         ledger = self._ledger

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     STEPPED,  # and that it has ended
 ) = range(18)
 
-#: More notes than a minute of quick steps leaves; beyond it the writing thread is stuck, and new ones are dropped.
-_MOST = 100_000
+#: More notes than a second of quick steps leaves; the oldest are dropped when nobody reads them, as before anything has trained.
+_MOST = 20_000
 
 
 class State:

@@ -10,6 +10,7 @@ import functools
 import sys
 from threading import get_ident
 from time import perf_counter_ns
+from types import MethodType
 
 from pinchpoint.auto.current import begins, loop
 from pinchpoint.auto.noting import FORWARD, FORWARDED, STATE
@@ -76,7 +77,7 @@ def call_learning(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def call_root(self: Any, *args: Any, **kwargs: Any) -> Any:
-    """`__call__` of a class of models that are called outermost; others may have put theirs into `Module` meanwhile."""
+    """A call of a class of models that are called outermost; others may have put theirs into `Module` meanwhile."""
     global _inside
     if _inside or _compiling() or (get_ident() != STATE.owner and not begins()):
         return _module.__call__(self, *args, **kwargs)
@@ -87,6 +88,24 @@ def call_root(self: Any, *args: Any, **kwargs: Any) -> Any:
     finally:
         _add((FORWARDED, perf_counter_ns()))
         _inside = False
+
+
+class _Root:
+    """What stands in a class as `__call__`: `call_root`, that is pickled as what stood there; some pickle whole classes of a script."""
+
+    __slots__ = ()
+
+    def __get__(self, model: Any, kind: Any = None) -> Any:
+        return self if model is None else MethodType(call_root, model)
+
+    def __call__(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        return call_root(model, *args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (_module, "__call__")
+
+
+ROOT = _Root()
 
 
 def _timed(call: Callable[..., Any], model: Any, args: Any, kwargs: Any) -> Any:
@@ -119,16 +138,18 @@ def _end_learning() -> None:
         return  # somebody replaced it in turn, and may put it back
     _module.__call__ = _call
     for kind in _roots:
-        kind.__call__ = call_root  # type: ignore[method-assign]
+        kind.__call__ = ROOT  # type: ignore[method-assign]
 
 
 def _compiles(model: Any = None, *_: Any, **__: Any) -> None:
-    """A model is to be compiled: its classes become what they were."""
-    if not isinstance(model, _module):
-        return
-    _end_learning()
-    for kind in {type(part) for part in model.modules()}:
-        if kind.__dict__.get("__call__") is call_root:
+    """A model is to be compiled: its classes become what they were; those of all models for a function, which may call any."""
+    if isinstance(model, _module):
+        _end_learning()
+        kinds = {type(part) for part in model.modules()}
+    else:
+        kinds = set(_roots)
+    for kind in kinds:
+        if kind.__dict__.get("__call__") is ROOT:
             del kind.__call__
     compiler = sys.modules.get("torch._dynamo.utils")
     if compiler is not None:
