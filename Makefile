@@ -10,12 +10,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-by-make
 DEMO := .demo
+FRAMEWORKS := .frameworks
 
-.PHONY: help setup check test demo bench bench-ship bench-gpu docs docs-site kibana services services-stop clean
+.PHONY: help setup check test test-frameworks demo bench bench-ship bench-gpu bench-instrument docs docs-site kibana services services-stop clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r target says; do \
-		printf '  make %-14s %s\n' "$$target" "$$says"; done
+		printf '  make %-16s %s\n' "$$target" "$$says"; done
 
 setup: $(STAMP) ## make .venv and install pinchpoint into it
 
@@ -38,6 +39,14 @@ check: $(STAMP) ## lint, types, import rules, generated pages up to date
 test: $(STAMP) ## all tests; what cannot run here is skipped and says why
 	$(BIN)/python -m pytest
 
+test-frameworks: $(STAMP) $(FRAMEWORKS)/.installed-by-make ## test on the real PyTorch, JAX, Trainer, Lightning and Keras
+	PINCHPOINT_FRAMEWORKS=1 $(BIN)/python -m pytest tests/frameworks --timeout 300
+
+$(FRAMEWORKS)/.installed-by-make: tests/frameworks/requirements.txt
+	@test -x $(FRAMEWORKS)/bin/python || $(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 demo: $(STAMP) ## train slowly on purpose and let pinchpoint say why
 	$(BIN)/pinchpoint watch --store $(DEMO)/lake -- $(BIN)/python examples/train.py --slow tiny-files --ranks 1 --steps 200
 
@@ -50,6 +59,9 @@ bench-ship: $(STAMP) ## measure the shipping agent beside rsyslog and syslog-ng,
 
 bench-gpu: $(STAMP) ## measure what reading eight GPUs costs, and what a hanging driver does
 	$(BIN)/python -m benchmarks.gpu_speed
+
+bench-instrument: $(FRAMEWORKS)/.installed-by-make ## measure what hooks cost a PyTorch loop
+	$(FRAMEWORKS)/bin/python benchmarks/instrument.py
 
 docs: $(STAMP) ## write docs/reference anew from the code
 	$(BIN)/python docs/build.py
@@ -68,5 +80,5 @@ services-stop: ## end them
 	@PYTHONPATH=tests $(PYTHON) -m services stop
 
 clean: services-stop ## remove what these targets made, .venv included
-	rm -rf $(VENV) $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEMO) $(FRAMEWORKS) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -56,7 +56,7 @@ def _head(verdict: dict[str, Any]) -> str:
 def _bars(shares: dict[str, float | None], width: int, color: bool) -> Iterator[str]:
     """Where the wall time went, the largest shares as bars."""
     known = {name: value for name, value in shares.items() if value is not None and value >= 0.005
-             and not name.startswith("gpu_") and name not in ("M_W", "M_S", "slowdown")}
+             and not name.startswith("gpu_") and name not in ("M_W", "M_S", "slowdown", "memcpy_exposed")}
     if not known:
         return
     yield ""

@@ -16,6 +16,8 @@ from models.view import COMPUTE, PARTS, Booleans, Floats, RunView
 #: communication is higher than their 10 % because healthy data-parallel runs reach that.
 CHRONIC_SHARE = {"data_wait": 0.10, "h2d": 0.10, "checkpoint": 0.05, "evaluation": 0.05, "compile": 0.05, "gc": 0.05, "gap": 0.15,
                  "communication": 0.25}
+#: A device that is idle for so much of the time of its kernels is held back by the host, however long the kernels are.
+HOST_BOUND_IDLE = 0.35
 #: Waiting for a straggler costs at least this share of the wall time.
 SKEW_SHARE = 0.08
 #: A change must cost this share of the wall time after it.
@@ -191,11 +193,14 @@ def _steady_skew(scope: Scope) -> float | None:
 
 
 def _launch_idle(scope: Scope) -> float | None:
-    """Seconds in which the device waited for the host to launch kernels; None unless a trace shows small kernels."""
+    """Seconds in which the device waited for the host; None unless a trace shows small kernels, or that it waits for much of the time."""
     kernel, idle = FACTS["trace.kernel_mean_s"].measure(scope), FACTS["trace.gpu_idle_ratio"].measure(scope)
-    if kernel is None or idle is None or kernel > 25e-6 or idle < 0.15:
+    if kernel is None or idle is None:
         return None
-    return scope.seconds("other")
+    if kernel <= 25e-6 and idle >= 0.15:
+        return scope.seconds("other")
+    loading = FACTS["trace.loader_of_idle_ratio"].measure(scope) or 0.0
+    return scope.seconds("other") if idle >= HOST_BOUND_IDLE and loading < 0.5 else None
 
 
 def _held_back(scope: Scope) -> float | None:

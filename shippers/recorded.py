@@ -16,7 +16,8 @@ MOST_BYTES = 512 << 20
 class Recorded:
     """A store that moves to disk when it grows."""
 
-    def __init__(self, memory: MemoryStore, folder: str) -> None:
+    def __init__(self, memory: MemoryStore, folder: str, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._memory: MemoryStore | None = memory
         self._store: Store = memory
         self._folder, self._bytes = folder, 0
@@ -30,7 +31,7 @@ class Recorded:
         """Write a batch; as in every store, what is written under the same id again changes nothing."""
         self._store.append(kind, batch, segment_id)
         self._bytes += batch.nbytes
-        if self._memory is not None and self._bytes > MOST_BYTES:
+        if self._memory is not None and self._bytes > self._most_bytes:
             self._store = open_store(self._folder)
             for kept in self._memory.segments():
                 self._store.append(kept[0], kept[2], kept[1])
@@ -39,7 +40,11 @@ class Recorded:
 
 
 @contextlib.contextmanager
-def recorded() -> Iterator[Recorded]:
-    """An empty store, which is gone when the context ends."""
+def recorded(most_bytes: int = MOST_BYTES) -> Iterator[Recorded]:
+    """An empty store, which is gone when the context ends.
+
+    Args:
+        most_bytes: of records that stay in memory.
+    """
     with shared() as memory, tempfile.TemporaryDirectory(prefix="pinchpoint-") as folder:
-        yield Recorded(memory, folder)
+        yield Recorded(memory, folder, most_bytes)

@@ -1,20 +1,20 @@
 """Hooks without any framework: how they come into a process, what they make of what they see, and how they stay away."""
 
+import itertools
 import os
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sdk_files import PACKAGE, phases, written
 
-from pinchpoint.auto import current
+from pinchpoint.auto import noting
 from pinchpoint.auto.loop import Loop
-from pinchpoint.auto.run import HookedRun
-from pinchpoint.sdk.place import find_place
-from pinchpoint.sdk.writing import PHASES
+from pinchpoint.sdk.writing import PHASES, Iteration, Mark
 
 STARTUP = PACKAGE / "auto" / "startup"
 
@@ -49,6 +49,8 @@ TORCH = """
             return self.forward(*args)
         __call__ = _wrapped_call_impl
         def modules(self):
+            return [self]
+        def parameters(self):
             return [self]
     class _BaseDataLoaderIter:
         def __init__(self, items):
@@ -206,10 +208,13 @@ def test_a_hook_that_fails_is_off(torch_like: Path) -> None:
     """The job hears nothing of it, the other hooks go on, and the records say which and why."""
     done = ran(torch_like, TRAINS + """
     train([1, 2])
-    from pinchpoint.auto.loop import Loop
-    def fails(*_):
-        raise RuntimeError("a mistake of ours")
-    Loop.backward_begins = fails
+    class Strange:
+        def __fspath__(self):
+            raise RuntimeError("a mistake")
+    import os
+    os.PathLike.register(Strange)
+    torch.save(net, Strange())
+    torch.save(net, "net.pt")
     train([3, 4])
     """)
     notes = [event for event in written(torch_like, "event") if event["event.action"] == "instrumentation_off"]
@@ -217,7 +222,8 @@ def test_a_hook_that_fails_is_off(torch_like: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert len(written(torch_like)) == 4
     assert [(note["labels"]["hook"], note["event.reason"]) for note in notes] == [
-        ("torch.autograd.backward", "RuntimeError: a mistake of ours")]
+        ("torch.save", "RuntimeError: a mistake")]
+    assert not [event for event in written(torch_like, "event") if event["event.action"] == "checkpoint"]
 
 
 @pytest.mark.parametrize(("change", "hook"), [
@@ -233,53 +239,170 @@ def test_an_unknown_version_is_left_alone(torch_like: Path, change: str, hook: s
     assert len(written(torch_like)) == (2 if hook else 0)
 
 
-# What is told from what hooks see
+# What is told from notes
 
-@pytest.fixture
-def loop(tmp_path: Path) -> Loop:
-    made = Loop(HookedRun(find_place(str(tmp_path), "r", environment={})))
-    yield made
-    made.run.close()
+class Told:
+    """A loop that reads notes, each a millisecond after the one before, or later."""
+
+    def __init__(self) -> None:
+        self.records: list[Iteration | Mark] = []
+        self.loop = Loop(self.records.append)
+        self.now = 0
+
+    def read(self, code: int, *rest: object, after_ms: int = 1) -> None:
+        self.now += after_ms
+        self.loop.read(code, self.now * 1_000_000, *rest)
+
+    def batch(self, source: int = 1, *, grad: bool = True, samples: int = 4) -> None:
+        self.read(noting.WAIT, 0, source, grad)
+        self.read(noting.WAITED, 0, source, samples)
+
+    def train(self, optimizer: int = 7) -> None:
+        for code, rest in ((noting.FORWARD, (True, True)), (noting.FORWARDED, ()), (noting.BACKWARD, ()), (noting.BACKWARDED, ()),
+                           (noting.OPTIMIZER, ()), (noting.OPTIMIZED, (optimizer,))):
+            self.read(code, *rest)
+
+    def steps(self) -> list[tuple[int, dict[str, int]]]:
+        """Milliseconds of each step and of its phases."""
+        self.loop.close()
+        return [((step.end - step.begin) // 1_000_000,
+                 {name: spent // 1_000_000 for name, spent in zip(PHASES, step.spent, strict=True) if spent})
+                for step in self.records if isinstance(step, Iteration)]
 
 
-def test_a_failed_optimizer_stops_nothing(loop: Loop, tmp_path: Path) -> None:
-    """Its phase ends with the next wait, and steps go on."""
-    loop.wait_ends(4) if loop.wait_begins(1, True) else None
-    loop.optimizer_begins()
+PHASES_OF_A_STEP = {"data_wait": 1, "forward": 1, "backward": 1, "optimizer": 1}
+
+
+def test_steps_of_batches() -> None:
+    """From the wait to the end of the optimizer; what follows belongs to none, the wait that finds no batch neither."""
+    told = Told()
     for _ in range(2):
-        assert loop.wait_begins(1, True) is not None
-        loop.wait_ends(4)
-        loop.optimizer_begins()
-        assert loop.optimizer_ends(7)
-    loop.run.close()
+        told.batch()
+        told.train()
+        told.now += 50
+    told.read(noting.WAIT, 0, 1, True)
+    told.read(noting.STOPS, 1)
 
-    assert [step["step"] for step in written(tmp_path)] == [0, 1]
+    assert told.steps() == [(7, PHASES_OF_A_STEP)] * 2
 
 
-def test_time_that_only_its_end_tells_of_is_charged_once(loop: Loop, tmp_path: Path) -> None:
+def test_batches_may_be_fetched_ahead() -> None:
+    """The wait for the next batch stands in the step of the one before, and the last batch is a step too."""
+    told = Told()
+    told.batch()
+    told.batch()
+    told.train()
+    told.read(noting.WAIT, 0, 1, True)
+    told.read(noting.STOPS, 1)
+    told.train()
+
+    assert [phases for _, phases in told.steps()] == [PHASES_OF_A_STEP | {"data_wait": 2}, {"forward": 1, "backward": 1, "optimizer": 1}]
+
+
+def test_a_failed_optimizer_stops_nothing() -> None:
+    """Its phase ends with the next wait, and steps go on."""
+    told = Told()
+    told.batch()
+    told.read(noting.OPTIMIZER)
+    for _ in range(2):
+        told.batch()
+        told.train()
+
+    assert len(told.steps()) == 2
+
+
+def test_processor_time_of_waits() -> None:
+    """It is known of a step if it was asked for in each of its waits; asked for where waits matter."""
+    told = Told()
+    for cpu in ((0, 700), (None, 900), (1000, 1200)):
+        told.read(noting.WAIT, cpu[0], 1, True)
+        told.read(noting.WAITED, cpu[1], 1, 4)
+        told.train()
+    told.loop.close()
+
+    assert [step.wait_cpu for step in told.records if isinstance(step, Iteration)] == [700, None, 200]
+    assert told.loop.waits_matter
+    told.now += 1
+    told.batch()
+    told.now += 100
+    told.train()
+    assert not told.loop.waits_matter
+
+
+def test_phases_are_exclusive() -> None:
+    """What is inside another is taken out of it; outside a step it lengthens the one before."""
+    told = Told()
+    told.batch()
+    told.read(noting.FORWARD, True, True)
+    for phase in ("communication", "gc"):
+        told.read(noting.ENTER, phase)
+    for phase in ("gc", "communication"):
+        told.read(noting.LEAVE, phase)
+    told.read(noting.FORWARDED)
+    told.train()
+    told.read(noting.ENTER, "checkpoint")
+    told.read(noting.LEAVE, "checkpoint", after_ms=10)
+
+    assert told.steps() == [(24, PHASES_OF_A_STEP | {"forward": 3, "communication": 2, "gc": 1, "checkpoint": 10})]
+
+
+def test_time_that_only_its_end_tells_of_is_charged_once() -> None:
     """It is taken out of the phase around it, and what contains another is not counted twice."""
-    loop.wait_begins(1, True)
-    loop.wait_ends(1)
-    forward = loop.forward_begins(True, True)
-    began = loop.run.at
-    while (now := time.perf_counter_ns()) < began + 20_000_000:
-        pass
-    loop.run.charge_past(PHASES.index("compile"), 5_000_000)
-    loop.run.charge_past(PHASES.index("compile"), 15_000_000)
-    forward.__exit__(None, None, None)
-    loop.optimizer_begins()
-    loop.optimizer_ends(1)
-    loop.run.close()
-    [step] = written(tmp_path)
+    told = Told()
+    told.batch()
+    told.read(noting.FORWARD, True, True)
+    told.read(noting.PAST, "compile", 5_000_000, after_ms=20)
+    told.read(noting.PAST, "compile", 15_000_000)
+    told.read(noting.FORWARDED)
+    told.read(noting.OPTIMIZED, 7)
 
-    assert 0.005 <= step["phase.compile_s"] < 0.006
-    assert step["phase.compile_s"] + step["phase.forward_s"] == pytest.approx((now - began) / 1e9, abs=0.002)
+    assert told.steps() == [(25, {"data_wait": 1, "forward": 16, "compile": 6})]
 
 
-def test_no_loop_where_nobody_collects(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And none is made for who only saves."""
-    monkeypatch.setattr(current, "_loop", None)
-    monkeypatch.setattr(current, "_off", False)
+def test_waits_that_are_told_later_are_taken_out_of_the_step_before() -> None:
+    """Once, and never more than there is."""
+    told = Told()
+    for spent in (0, 400_000, 5_000_000):
+        told.batch()
+        told.read(noting.EXPOSED, spent)
+        told.read(noting.EXPOSED, spent)
+        told.train()
 
-    assert current.existing() is None
-    assert current.loop() is None
+    assert [step.spent[PHASES.index("communication")] for step in told.records if isinstance(step, Iteration)] == [400_000, 1_000_000]
+
+
+def test_marks_wait_for_a_step() -> None:
+    """Who makes none leaves none; a mark knows its step."""
+    told = Told()
+    told.read(noting.MARK, "config", "new", {"lr": 0.1})
+    told.batch()
+    told.loop.close()
+    before = list(told.records)
+    told.train()
+    told.read(noting.MARK, "checkpoint", None, {})
+
+    assert before == []
+    assert [(mark.action, mark.reason, mark.step, mark.labels) for mark in told.records if isinstance(mark, Mark)] == [
+        ("config", "new", 0, {"lr": "0.1"}), ("checkpoint", None, 0, {})]
+
+
+NOTES = [
+    (noting.WAIT, 0, 1, True), (noting.WAIT, None, 2, False), (noting.WAITED, 0, 1, 4), (noting.WAITED, None, 2, 4), (noting.STOPS, 1),
+    (noting.STOPS, 2), (noting.STARTS, True), (noting.STARTED,), (noting.FORWARD, True, True), (noting.FORWARD, False, False),
+    (noting.FORWARDED,), (noting.BACKWARD,), (noting.BACKWARDED,), (noting.OPTIMIZER,), (noting.OPTIMIZED, 7), (noting.OPTIMIZED, 8),
+    (noting.ENTER, "gc"), (noting.LEAVE, "gc"), (noting.ENTER, "checkpoint"), (noting.LEAVE, "checkpoint"), (noting.EXPOSED, 700_000),
+    (noting.PAST, "compile", 3_000_000), (noting.BEGINS,), (noting.STEPPED,)]
+
+
+@given(st.lists(st.sampled_from(NOTES), max_size=60))
+def test_whatever_is_noted_the_account_is_right(notes: list[tuple[object, ...]]) -> None:
+    """Steps follow each other, and phases never exceed the step; no order of notes raises."""
+    told = Told()
+    for code, *rest in notes:
+        told.read(code, *rest)
+    told.loop.close()
+    steps = [step for step in told.records if isinstance(step, Iteration)]
+
+    assert [step.number for step in steps] == list(range(len(steps)))
+    assert all(sum(step.spent) <= step.end - step.begin and min(step.spent) >= 0 for step in steps)
+    assert all(one.end <= other.begin for one, other in itertools.pairwise(steps))

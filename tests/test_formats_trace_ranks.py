@@ -130,6 +130,34 @@ def test_what_ranks_do_not_leave_together_sets_no_clock(tmp_path):
     assert meet(read(write(tmp_path / "a", broadcast, 0), write(tmp_path / "b", broadcast, 1))) is None
 
 
+def generic(late_us):
+    """The same as RCCL and newer NCCL record it: kernels of one name, and calls that say what they do."""
+    events = rank_events(late_us)
+    for one in events:
+        if "nccl" in one["name"]:
+            one |= {"name": "ncclDevKernel_Generic(ncclDevKernelArgsStorage<4096ul>)", "args": {"correlation": one["args"]["correlation"]}}
+    for step in range(STEPS):
+        begin = 1000.0 + STEP_US * step
+        # around the launch of the kernel
+        events.append(event("record_param_comms", "cpu_op", begin + 1004, 3, Rank=1, **{
+            "Collective name": "allreduce", "Process Group Name": "0", "Process Group Ranks": "[0, 1, 2]", "In msg nelems": 1000}))
+    return events
+
+
+def test_calls_say_what_kernels_do_that_have_one_name(tmp_path):
+    """Kernels of RCCL and newer NCCL do not; a trace with such kernels meets one with telling names."""
+    together = meet(read(write(tmp_path / "a", generic(0), 0), write(tmp_path / "b", generic(25_000), 1)))
+    mixed = meet(read(write(tmp_path / "c", rank_events(0), 0), write(tmp_path / "d", generic(25_000), 1)))
+
+    assert len(together.entered) == len(mixed.entered) == STEPS
+    assert set(together.last) == set(mixed.last) == {1}
+
+
+def test_a_rank_that_only_its_collectives_tell(tmp_path):
+    """Calls name the rank of the process."""
+    assert [one.rank for one in read(write(tmp_path / "trace", generic(0)))] == [1]
+
+
 def test_one_trace_alone_has_nobody_to_meet(tmp_path):
     """And a trace without collectives neither."""
     alone = write(tmp_path / "a", rank_events(0), 0)

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinchpoint.gpu_errors.job_lines import has_nan
 from shippers.formats import detect, open_input
+from shippers.formats.step_blocks import parse_block
 from shippers.formats.step_lines import StepTime, Timers, parse_line
 
 MEGATRON = (" iteration {step:8d}/    1000 | consumed samples: 80 | elapsed time per iteration (ms): {ms} | learning rate: 1.0E-04 |\n"
@@ -46,6 +48,49 @@ def test_newer_timers_of_megatron_tell_the_slowest_rank():
 def test_no_line_breaks_the_parser(line):
     """Whatever a log holds, a line is a step, timers or nothing."""
     assert parse_line(b"iteration 3/ " + line) is None or isinstance(parse_line(line), StepTime | Timers | None)
+
+
+PIECES = st.sampled_from([
+    b"iteration ", b" iteration       7/ 9 | ", b"iteration 12/", b"iteration  0003/ 5", b"elapsed time per iteration (ms): ",
+    b"elapsed time per iteration (s): ", b"elapsed time per iteration (us): ", b"1250.5 |", b"7", b"0.0", b"1e3 ", b".5", b"3.", b"3.4.5",
+    b"123456789012345678 ", b" ", b"/", b"nan", b"lm loss: NaN | ", b"number of nan iterations:   0 |", b"[2025-03-01 12:00:00] ",
+    b"\xff", b"\r", b"x" * 500, b"saved", b"\n", b"\n"])
+
+
+@given(st.lists(PIECES, max_size=40).map(b"".join), st.booleans())
+@settings(max_examples=600, deadline=None)
+def test_a_block_is_read_as_its_lines_are(block, ends):
+    """What is read of many lines at once is what each tells by itself; what could mean anything else is left to that."""
+    block += b"\n" if ends else b"end"
+    found = parse_block(block)
+    lines = [block[start:end] for start, end in zip(found.start, found.end, strict=True)]
+
+    assert lines == block.removesuffix(b"\n").split(b"\n")
+    for place, line in enumerate(lines):
+        if found.is_step[place]:
+            assert parse_line(line) == StepTime(found.step[place], pytest.approx(found.seconds[place]))
+            assert not has_nan(line)
+
+
+def test_usual_lines_are_read_as_a_block():
+    """The lines of Megatron-LM, with its count of NaN at their end, need no second look; one with a loss that is none does."""
+    usual = (b" [2025-03-01 12:00:00] iteration  %d/ 1000 | elapsed time per iteration (ms): 2500.5 | lm loss: %s | "
+             b"number of nan iterations:   0 |\n")
+    found = parse_block(usual % (7, b"2.1E+00") + usual % (8, b"nan") + usual % (9, b"2.0E+00"))
+
+    assert found.is_step.tolist() == [True, False, True]
+    assert (found.step[2], found.seconds[2]) == (9, 2.5005)
+
+
+def test_errors_and_timers_stand_where_they_were_printed(tmp_path):
+    """Between the steps that a block holds."""
+    log = tmp_path / "run.out"
+    log.write_text("".join(f" iteration {n}/ 50 | elapsed time per iteration (ms): 1000.0 |\n" for n in range(1, 21))
+                   + "RuntimeError: DataLoader worker (pid(s) 71, 72) exited unexpectedly\n"
+                   + "".join(f" iteration {n}/ 50 | elapsed time per iteration (ms): 1000.0 |\n" for n in range(21, 41)))
+    events = [row for kind, batch in open_input(log) if kind == "event" for row in batch.to_pylist()]
+
+    assert [row["@timestamp"].timestamp() for row in events] == [20.0]
 
 
 def test_printed_milliseconds_are_told_as_printed(tmp_path):

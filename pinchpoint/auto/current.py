@@ -2,75 +2,96 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+from threading import get_ident
 
-from pinchpoint.auto import notes
+from pinchpoint.auto import noting, trouble
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pinchpoint.auto.loop import Loop
+    from pinchpoint.auto.recording import Recorder
 
-_loop: Loop | None = None
+_recorder: Recorder | None = None
 _off = False
 
 
+def begins(claim: bool = False) -> bool:
+    """Whether notes of the calling thread are taken, from now on if nothing has trained yet.
+
+    Args:
+        claim: whether this thread surely trains: then it takes the place of another that has made no step.
+    """
+    global _off
+    owner = noting.STATE.owner
+    if owner or _off:
+        if claim and owner and not _off and _recorder is not None and not _recorder.loop.steps:
+            noting.STATE.owner = get_ident()
+        return get_ident() == noting.STATE.owner
+    try:
+        _begin()
+    except Exception as error:
+        _off = True
+        trouble.turned_off("all", error)
+    return not _off
+
+
 def loop() -> Loop | None:
-    """The loop that hooks speak to; None where they have nothing to say. Raises what making it raises: hooks are guarded."""
-    if _loop is not None or _off:
-        return _loop
-    return _begin()
+    """What is known of the training so far."""
+    return None if _recorder is None else _recorder.loop
 
 
-def existing() -> Loop | None:
-    """The loop if something has trained; who only saves or communicates makes none."""
-    return _loop
+def stepped() -> None:
+    """An optimizer has stepped: from the first time on there is something to write."""
+    if _recorder is not None:
+        _recorder.start()
 
 
 def give_way() -> None:
     """End the loop if the script has begun to time its own steps: nothing is to be counted twice."""
-    global _loop, _off
-    from pinchpoint.auto.run import HookedRun
-    from pinchpoint.sdk import timing
-
-    if all(isinstance(run, HookedRun) for run in timing.open_runs()):
+    global _off
+    timing = sys.modules.get("pinchpoint.sdk.timing")
+    if timing is None or not timing.open_runs():
         return
-    ended, _loop, _off = _loop, None, True
+    _off = True
+    noting.mark("instrumentation_off", "the script times its own steps", hook="all")
+    close()
+
+
+def close() -> None:
+    """Write what was noted, and note nothing any more."""
+    global _recorder
+    ended, _recorder = _recorder, None
+    noting.end()
     if ended is not None:
-        if ended.steps:
-            ended.run.mark("instrumentation_off", "the script times its own steps", hook="all")
-        ended.run.close()
+        ended.close()
 
 
-def _begin() -> Loop | None:
+def _begin() -> None:
     """Make the loop of this process.
 
     A rank is known by the launcher's variables, or by the process group where there is one.
     """
-    global _loop, _off
-    if _is_loader_worker():
+    global _recorder, _off
+    folder = os.environ.get("PINCHPOINT_DIR")
+    if not folder or _is_loader_worker():
         _off = True
-        return None
     give_way()
     if _off:
-        return None
-    from pinchpoint.auto.loop import Loop
-    from pinchpoint.auto.run import HookedRun
+        return
+    from pinchpoint.auto.recording import Recorder
     from pinchpoint.sdk.place import find_place
 
-    folder = os.environ.get("PINCHPOINT_DIR")
-    if not folder:
-        _off = True
-        return None
     rank, world_size = _of_process_group()
-    _loop = Loop(HookedRun(find_place(folder, rank=rank, world_size=world_size)))
-    notes.tell_by(_note)
-    return _loop
+    _recorder = Recorder(find_place(str(folder), rank=rank, world_size=world_size), close)
+    noting.begin(get_ident())
+    trouble.tell_by(_tell)
 
 
-def _note(hook: str, why: str) -> None:
-    if _loop is not None:
-        _loop.mark("instrumentation_off", why, hook=hook)
+def _tell(hook: str, why: str) -> None:
+    noting.mark("instrumentation_off", why, hook=hook)
 
 
 def _is_loader_worker() -> bool:
@@ -87,11 +108,13 @@ def _of_process_group() -> tuple[int | None, int | None]:
 
 def _begin_in_child() -> None:
     """A forked child begins without a loop; if it trains, it gets one of its own."""
-    global _loop
-    left, _loop = _loop, None
+    global _recorder
+    left, _recorder = _recorder, None
+    noting.end()
+    noting.STATE.notes.clear()
     if left is not None:
-        left.run.begin_in_child()  # what waits to be written is the parent's
-        left.run.close()
+        left.leave_to_parent()
 
 
+atexit.register(close)
 os.register_at_fork(after_in_child=_begin_in_child)

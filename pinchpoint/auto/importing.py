@@ -17,6 +17,15 @@ HOOKS = {
     "torch._dynamo.callback": "torch_compile:install",
     "torch._dynamo.eval_frame": "torch_modules:install_compiled",
     "torch._dynamo.utils": "torch_modules:keep_unpatched",
+    "transformers.trainer": "trainers:install_transformers",
+    **{f"{package}.{module}": f"trainers:install_lightning_{part}"
+       for package in ("lightning.pytorch", "pytorch_lightning")
+       for module, part in (("loops.evaluation_loop", "evaluation"), ("trainer.trainer", "trainer"), ("strategies.strategy", "strategy"))},
+    "keras.src.callbacks.callback_list": "trainers:install_keras_callbacks",
+    "keras.src.trainers.epoch_iterator": "trainers:install_keras_data",
+    "keras.src.models.model": "trainers:install_keras_saving",
+    **{f"keras.src.backend.{backend}.trainer": "trainers:install_keras_trainer" for backend in ("torch", "jax", "tensorflow")},
+    "jax": "jax_hooks:install",
 }
 
 
@@ -82,7 +91,7 @@ def lay(module: ModuleType) -> None:
     try:
         from importlib import import_module
 
-        from pinchpoint.auto.notes import turned_off
+        from pinchpoint.auto.trouble import turned_off
 
         try:
             home, _, install = HOOKS[module.__name__].partition(":")

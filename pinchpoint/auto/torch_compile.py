@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pinchpoint.auto import current
-from pinchpoint.auto.wrapping import Switch, leave
+from pinchpoint.auto.noting import ENTER, LEAVE, mark, note
+from pinchpoint.auto.wrapping import Switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,40 +19,29 @@ def install(callback: Any) -> None:
         callback: the module `torch._dynamo.callback`.
     """
     switch = Switch("torch.compile")
-    open_phases: list[Any] = []
     marks = 0
 
     def starts(args: Any = None) -> None:
         nonlocal marks
+        note(ENTER, "compile")
         try:
-            loop = current.existing()
-            if loop is None or not switch.on:
-                return
-            phase = loop.compile_begins()
-            if phase is not None:
-                open_phases.append(phase)
-            again = _is_again(str(getattr(args, "compile_id", "")))
-            if again and marks < _MOST_MARKS:
+            if switch.on and marks < _MOST_MARKS and is_again(str(getattr(args, "compile_id", ""))):
                 marks += 1
-                loop.mark("recompile", compile_id=str(args.compile_id))
+                mark("recompile", compile_id=args.compile_id)
         except Exception as error:
             switch.off(error)
 
     def ends(args: Any = None) -> None:
-        try:
-            if open_phases:
-                leave(open_phases.pop())
-        except Exception as error:
-            switch.off(error)
+        note(LEAVE, "compile")
 
     callback.callback_handler.register_start_callback(starts)
     callback.callback_handler.register_end_callback(ends)
 
 
-def _is_again(compile_id: str) -> bool:
+def is_again(compile_id: str) -> bool:
     """Whether a frame is compiled again: `frame/times`, both from 0.
 
-    >>> _is_again("3/0"), _is_again("3/1"), _is_again("0/3/1_0"), _is_again("")
+    >>> is_again("3/0"), is_again("3/1"), is_again("0/3/1_0"), is_again("")
     (False, True, True, False)
     """
     times = compile_id.rpartition("/")[2].partition("_")[0]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+from threading import get_ident
+from time import perf_counter_ns, thread_time_ns
 
-from pinchpoint.auto import current
-from pinchpoint.auto.wrapping import Switch, around
+from pinchpoint.auto.current import begins
+from pinchpoint.auto.noting import STARTED, STARTS, STATE, STOPS, WAIT, WAITED, mark
+from pinchpoint.auto.wrapping import Switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,70 +18,76 @@ _SETTINGS = ("num_workers", "batch_size", "prefetch_factor", "pin_memory", "pers
 
 
 def install(torch: Any) -> None:
-    """Time the start of a loader's workers, and each wait for a batch."""
+    """Time the start of a loader, which may start processes, and each wait for a batch."""
     loaders = torch.utils.data.dataloader
-    told: set[tuple[str, ...]] = set()
+    _hook_start(torch, loaders.DataLoader)
+    _hook_next(torch, loaders._BaseDataLoaderIter)
 
-    def starts(loader: Any) -> Any:
-        loop = current.loop()
-        if loop is None:
-            return None
+
+def _hook_start(torch: Any, kind: Any) -> None:
+    original = kind.__iter__
+    switch = Switch("torch.utils.data.DataLoader")
+    told: set[tuple[str, ...]] = set()
+    grad_enabled = torch.is_grad_enabled
+    add = STATE.add
+
+    def tell(loader: Any) -> None:
         settings = {name: str(getattr(loader, name, None)) for name in _SETTINGS}
         seen = tuple(settings.values())
         if seen not in told and len(told) < 10:
             told.add(seen)
-            loop.mark("dataloader", type(loader.dataset).__name__, **settings)
-        return loop.start_begins(torch.is_grad_enabled())
-
-    around(loaders.DataLoader, "__iter__", starts)
-    _hook_next(torch, loaders._BaseDataLoaderIter)
-
-
-def _hook_next(torch: Any, iterators: Any) -> None:
-    original = iterators.__next__
-    switch = Switch("torch.utils.data")
-    grad_enabled = torch.is_grad_enabled
-    is_tensor = torch.is_tensor
+            mark("dataloader", type(loader.dataset).__name__, **settings)
 
     @functools.wraps(original)
     def hooked(self: Any) -> Any:
-        loop = phase = None
+        if get_ident() != STATE.owner and not begins():
+            return original(self)
         if switch.on:
             try:
-                loop = current.loop()
-                if loop is not None:
-                    phase = loop.wait_begins(id(self), grad_enabled())
+                tell(self)
             except Exception as error:
                 switch.off(error)
-        if loop is None:
+        add((STARTS, perf_counter_ns(), grad_enabled()))
+        try:
             return original(self)
+        finally:
+            add((STARTED, perf_counter_ns()))
+
+    kind.__iter__ = hooked
+
+
+def _hook_next(torch: Any, kind: Any) -> None:
+    original = kind.__next__
+    grad_enabled = torch.is_grad_enabled
+    add = STATE.add
+
+    @functools.wraps(original)
+    def hooked(self: Any) -> Any:
+        if get_ident() != STATE.owner and not begins():
+            return original(self)
+        add((WAIT, perf_counter_ns(), thread_time_ns() if STATE.times_waits else None, id(self), grad_enabled()))
         try:
             batch = original(self)
         except BaseException:
-            try:
-                loop.wait_stops(id(self))
-            except Exception as error:
-                switch.off(error)
+            add((STOPS, perf_counter_ns(), id(self)))
             raise
-        if phase is not None:
-            try:
-                loop.wait_ends(_samples(batch, is_tensor))
-            except Exception as error:
-                switch.off(error)
+        add((WAITED, perf_counter_ns(), thread_time_ns() if STATE.times_waits else None, id(self), _samples(batch)))
         return batch
 
-    iterators.__next__ = hooked
+    kind.__next__ = hooked
 
 
-def _samples(batch: Any, is_tensor: Any) -> int:
+def _samples(batch: Any) -> int:
     """Samples in a batch: the length of its first tensor; 0 where none is found."""
-    for _ in range(3):
-        if is_tensor(batch):
-            return int(batch.shape[0]) if batch.dim() else 0
-        if isinstance(batch, (list, tuple)) and batch:
-            batch = batch[0]
-        elif isinstance(batch, dict) and batch:
-            batch = next(iter(batch.values()))
-        else:
-            return 0
+    try:
+        for _ in range(3):
+            kind = type(batch)
+            if kind is list or kind is tuple:
+                batch = batch[0]
+            elif hasattr(batch, "shape"):
+                return int(batch.shape[0])
+            else:
+                batch = next(iter(batch.values()))
+    except Exception:  # whatever a job makes of its batches
+        return 0
     return 0

@@ -1,10 +1,9 @@
-"""Waiting for other ranks: in DistributedDataParallel, and in collectives that Python waits for."""
+"""Waiting for other ranks in DistributedDataParallel."""
 
 from __future__ import annotations
 
-from pinchpoint.auto import current
-from pinchpoint.auto.run import BACKWARD, COMMUNICATION
-from pinchpoint.auto.wrapping import Switch, around
+from pinchpoint.auto.noting import EXPOSED, STATE, note
+from pinchpoint.auto.wrapping import after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,15 +19,10 @@ def install(distributed: Any) -> None:
     Args:
         distributed: the module `torch.nn.parallel.distributed`.
     """
-    switch = Switch("torch.nn.parallel.DistributedDataParallel")
     known: set[int] = set()
 
-    def asks(model: Any, *_: Any, **__: Any) -> Any:
-        return None if current.existing() is None or not model.training else model
-
-    def tells(model: Any) -> None:
-        loop = current.existing()
-        if loop is None or not loop.run.counts or not switch.on:
+    def tells(model: Any, *_: Any, **__: Any) -> None:
+        if not STATE.owner or not model.training:
             return
         if id(model) not in known:
             known.add(id(model))
@@ -36,24 +30,6 @@ def install(distributed: Any) -> None:
                 model._set_ddp_runtime_logging_sample_rate(1)
             return
         numbers = model.logger._get_ddp_logging_data().ints_map
-        exposed_ns = numbers.get("backward_comm_time", 0) - numbers.get("backward_compute_comm_overlap_time", 0)
-        run = loop.run
-        iteration = run.last
-        if iteration.number is not None and loop.told_of is not iteration:
-            loop.told_of = iteration
-            run.move(iteration, BACKWARD, COMMUNICATION, exposed_ns)
+        note(EXPOSED, numbers.get("backward_comm_time", 0) - numbers.get("backward_compute_comm_overlap_time", 0))
 
-    around(distributed.DistributedDataParallel, "_pre_forward", asks, tells)
-
-
-def install_waits(distributed_c10d: Any) -> None:
-    """Time the waits for collectives; those of a GPU return at once.
-
-    Args:
-        distributed_c10d: the module `torch.distributed.distributed_c10d`.
-    """
-    def begins(*_: Any, **__: Any) -> Any:
-        loop = current.existing()
-        return None if loop is None else loop.communication_begins()
-
-    around(distributed_c10d.Work, "wait", begins)
+    after(distributed.DistributedDataParallel, "_pre_forward", tells)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from threading import get_ident
+from time import perf_counter_ns
 
-from pinchpoint.auto import current, torch_data, torch_distributed, torch_modules
-from pinchpoint.auto.notes import turned_off
-from pinchpoint.auto.wrapping import Switch, around
+from pinchpoint.auto import torch_data, torch_distributed, torch_modules
+from pinchpoint.auto.current import begins, stepped
+from pinchpoint.auto.noting import BACKWARD, BACKWARDED, OPTIMIZED, OPTIMIZER, STATE, mark
+from pinchpoint.auto.trouble import turned_off
+from pinchpoint.auto.wrapping import as_phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,63 +44,68 @@ def install(torch: Any) -> None:
 
 
 def _hook_backward(torch: Any) -> None:
-    def begins(*_: Any, **__: Any) -> Any:
-        loop = current.loop()
-        return None if loop is None else loop.backward_begins()
+    original = torch.autograd.backward
+    add = STATE.add
 
-    # Tensor.backward calls it by this name
-    around(torch.autograd, "backward", begins, compiling=torch.compiler.is_compiling)
+    @functools.wraps(original)
+    def backward(*args: Any, **kwargs: Any) -> Any:
+        if get_ident() != STATE.owner and not begins(claim=True):
+            return original(*args, **kwargs)
+        add((BACKWARD, perf_counter_ns()))
+        try:
+            return original(*args, **kwargs)
+        finally:
+            add((BACKWARDED, perf_counter_ns()))
+
+    torch.autograd.backward = backward  # Tensor.backward calls it by this name
 
 
 def _hook_optimizers(torch: Any) -> None:
-    switch = Switch("torch.optim")
+    add = STATE.add
 
     def before(optimizer: Any, args: Any, kwargs: Any) -> None:
-        try:
-            loop = current.existing()
-            if loop is not None and switch.on:
-                loop.optimizer_begins()
-        except Exception as error:
-            switch.off(error)
+        if get_ident() == STATE.owner:
+            add((OPTIMIZER, perf_counter_ns()))
 
     def after(optimizer: Any, args: Any, kwargs: Any) -> None:
-        try:
-            loop = current.existing()
-            if loop is not None and switch.on:
-                loop.optimizer_ends(id(optimizer))
-        except Exception as error:
-            switch.off(error)
+        if get_ident() == STATE.owner:
+            add((OPTIMIZED, perf_counter_ns(), id(optimizer)))
+            if not STATE.writes:
+                stepped()
 
-    optimizer = sys.modules["torch.optim.optimizer"]
-    optimizer.register_optimizer_step_pre_hook(before)
-    optimizer.register_optimizer_step_post_hook(after)
+    optimizers = sys.modules["torch.optim.optimizer"]
+    optimizers.register_optimizer_step_pre_hook(before)
+    optimizers.register_optimizer_step_post_hook(after)
 
 
 def _hook_scaler(torch: Any) -> None:
     """A scaler leaves the step of its optimizer out where gradients overflow: that is a step all the same."""
-    def begins(scaler: Any, optimizer: Any, *_: Any, **__: Any) -> Any:
-        loop = current.existing()
-        return None if loop is None or loop.optimizer_begins() is None else (loop, optimizer)
+    scalers = torch.amp.GradScaler
+    original = scalers.step
 
-    def ends(begun: Any) -> None:
-        loop, optimizer = begun
-        loop.optimizer_ends(id(optimizer))
+    @functools.wraps(original)
+    def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        if get_ident() != STATE.owner:
+            return original(scaler, optimizer, *args, **kwargs)
+        STATE.add((OPTIMIZER, perf_counter_ns()))
+        try:
+            return original(scaler, optimizer, *args, **kwargs)
+        finally:
+            STATE.add((OPTIMIZED, perf_counter_ns(), id(optimizer)))
 
-    around(torch.amp.GradScaler, "step", begins, ends)
+    scalers.step = step
 
 
 def _hook_saving(torch: Any) -> None:
-    def begins(obj: Any, f: Any = None, *_: Any, **__: Any) -> Any:
-        loop = current.existing()
-        phase = None if loop is None else loop.checkpoint_begins()
-        if loop is not None and phase is not None and isinstance(f, (str, os.PathLike)):
-            loop.mark("checkpoint", os.fspath(f))
-        return phase
+    def told(obj: Any, f: Any = None, *_: Any, **__: Any) -> None:
+        if isinstance(f, (str, os.PathLike)):
+            mark("checkpoint", os.fspath(f))
 
-    around(torch, "save", begins)
+    as_phase(torch, "save", "checkpoint", told)
 
 
 def _hook_ranks(torch: Any) -> None:
     if torch.distributed.is_available():
         torch_distributed.install(torch.nn.parallel.distributed)
-        torch_distributed.install_waits(torch.distributed.distributed_c10d)
+        # those of a GPU return at once
+        as_phase(torch.distributed.distributed_c10d.Work, "wait", "communication")

@@ -6,10 +6,15 @@ speed, and tracebacks are longer by one frame. Instances are never changed: they
 
 from __future__ import annotations
 
+import functools
 import sys
+from threading import get_ident
+from time import perf_counter_ns
+from types import MethodType
 
-from pinchpoint.auto import current
-from pinchpoint.auto.wrapping import Switch, around, leave
+from pinchpoint.auto.current import begins, loop
+from pinchpoint.auto.noting import FORWARD, FORWARDED, STATE
+from pinchpoint.auto.wrapping import Switch, before
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +24,13 @@ if TYPE_CHECKING:
 _LEARN_STEPS = 3
 
 _switch = Switch("torch.nn.Module")
+_add = STATE.add
 _module: Any = None
 _call: Callable[..., Any]
 _compiling: Callable[[], bool]
 _grad_enabled: Callable[[], bool]
 _roots: set[type] = set()
+_inside = False  # in an outermost model of the thread that trains
 
 
 def install(torch: Any) -> None:
@@ -34,7 +41,7 @@ def install(torch: Any) -> None:
     _compiling = torch.compiler.is_compiling
     _grad_enabled = torch.is_grad_enabled
     _module.__call__ = call_learning
-    around(torch, "compile", _compiles)
+    before(torch, "compile", _compiles)
 
 
 def install_compiled(eval_frame: Any) -> None:
@@ -46,7 +53,13 @@ def install_compiled(eval_frame: Any) -> None:
     for function in (call_learning, call_root):
         # the compiler is to compile what these call, not these: all models would share the limit of one function
         eval_frame.skip_code(function.__code__)
-    around(eval_frame.OptimizedModule, "__call__", lambda model, *_, **__: _begins(model), compiling=_compiling)
+    original = eval_frame.OptimizedModule.__call__
+
+    @functools.wraps(original)
+    def call_compiled(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _timed(original, self, args, kwargs)
+
+    eval_frame.OptimizedModule.__call__ = call_compiled
 
 
 def keep_unpatched(utils: Any) -> None:
@@ -57,61 +70,67 @@ def keep_unpatched(utils: Any) -> None:
 
 def call_learning(self: Any, *args: Any, **kwargs: Any) -> Any:
     """Stands in for `Module.__call__` during the first steps."""
-    if _compiling():
+    if _inside or _compiling():
         return _call(self, *args, **kwargs)
-    phase = _learn(self)
-    if phase is None:
-        return _call(self, *args, **kwargs)
-    try:
-        return _call(self, *args, **kwargs)
-    finally:
-        _ends(phase)
+    _learn(self)
+    return _timed(_call, self, args, kwargs)
 
 
 def call_root(self: Any, *args: Any, **kwargs: Any) -> Any:
-    """`__call__` of a class of models that are called outermost; others may have put theirs into `Module` meanwhile."""
-    if _compiling():
+    """A call of a class of models that are called outermost; others may have put theirs into `Module` meanwhile."""
+    global _inside
+    if _inside or _compiling() or (get_ident() != STATE.owner and not begins()):
         return _module.__call__(self, *args, **kwargs)
-    phase = _begins(self)
-    if phase is None:
-        return _module.__call__(self, *args, **kwargs)
+    _inside = True
+    _add((FORWARD, perf_counter_ns(), self.training, _grad_enabled()))
     try:
         return _module.__call__(self, *args, **kwargs)
     finally:
-        _ends(phase)
+        _add((FORWARDED, perf_counter_ns()))
+        _inside = False
 
 
-def _begins(model: Any) -> Any:
-    if not _switch.on:
-        return None
+class _Root:
+    """What stands in a class as `__call__`: `call_root`, that is pickled as what stood there; some pickle whole classes of a script."""
+
+    __slots__ = ()
+
+    def __get__(self, model: Any, kind: Any = None) -> Any:
+        return self if model is None else MethodType(call_root, model)
+
+    def __call__(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        return call_root(model, *args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (_module, "__call__")
+
+
+ROOT = _Root()
+
+
+def _timed(call: Callable[..., Any], model: Any, args: Any, kwargs: Any) -> Any:
+    global _inside
+    if _inside or _compiling() or (get_ident() != STATE.owner and not begins()):
+        return call(model, *args, **kwargs)
+    _inside = True
+    _add((FORWARD, perf_counter_ns(), model.training, _grad_enabled()))
     try:
-        loop = current.loop()
-        return None if loop is None else loop.forward_begins(model.training, _grad_enabled())
-    except Exception as error:
-        _switch.off(error)
-        return None
+        return call(model, *args, **kwargs)
+    finally:
+        _add((FORWARDED, perf_counter_ns()))
+        _inside = False
 
 
-def _ends(phase: Any) -> None:
+def _learn(model: Any) -> None:
     try:
-        leave(phase)
-    except Exception as error:
-        _switch.off(error)
-
-
-def _learn(model: Any) -> Any:
-    phase = _begins(model)
-    try:
-        if phase is not None:
-            kind = type(model)
-            if kind.__call__ is call_learning and kind is not _module:
-                _roots.add(kind)
-        loop = current.existing()
-        if not _switch.on or (loop is not None and loop.steps >= _LEARN_STEPS):
+        kind = type(model)
+        if get_ident() == STATE.owner and kind.__call__ is call_learning and kind is not _module and any(True for _ in model.parameters()):
+            _roots.add(kind)  # what has no parameters is a loss or the like: too small to time
+        known = loop()
+        if known is not None and known.steps >= _LEARN_STEPS:
             _end_learning()
     except Exception as error:
         _switch.off(error)
-    return phase
 
 
 def _end_learning() -> None:
@@ -119,18 +138,19 @@ def _end_learning() -> None:
         return  # somebody replaced it in turn, and may put it back
     _module.__call__ = _call
     for kind in _roots:
-        kind.__call__ = call_root  # type: ignore[method-assign]
+        kind.__call__ = ROOT  # type: ignore[method-assign]
 
 
 def _compiles(model: Any = None, *_: Any, **__: Any) -> None:
-    """A model is to be compiled: its classes become what they were."""
-    if not isinstance(model, _module):
-        return
-    if _module.__call__ is call_learning:
+    """A model is to be compiled: its classes become what they were; those of all models for a function, which may call any."""
+    if isinstance(model, _module):
         _end_learning()
-    for kind in {type(part) for part in model.modules()}:
-        if kind.__dict__.get("__call__") is call_root:
+        kinds = {type(part) for part in model.modules()}
+    else:
+        kinds = set(_roots)
+    for kind in kinds:
+        if kind.__dict__.get("__call__") is ROOT:
             del kind.__call__
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    if dynamo is not None:
-        keep_unpatched(dynamo)
+    compiler = sys.modules.get("torch._dynamo.utils")
+    if compiler is not None:
+        keep_unpatched(compiler)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
+from threading import get_ident
+from time import perf_counter_ns
 
-from pinchpoint.auto.notes import turned_off
+from pinchpoint.auto.noting import ENTER, LEAVE, STATE
+from pinchpoint.auto.trouble import turned_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    #: Given the arguments; what it returns is given to the end, None says that there is nothing to end.
-    Begins = Callable[..., Any]
-    Ends = Callable[[Any], None]
 
 
 class Switch:
@@ -30,45 +29,74 @@ class Switch:
         turned_off(self.name, why)
 
 
-def leave(phase: Any) -> None:
-    """End a phase."""
-    phase.__exit__(None, None, None)
-
-
-def around(owner: Any, attribute: str, begins: Begins, ends: Ends = leave, compiling: Callable[[], bool] | None = None) -> Switch:
-    """Replace a function of a module or class by one that calls us before and after.
+def as_phase(owner: Any, attribute: str, phase: str, told: Callable[..., None] | None = None) -> None:
+    """Time a function of a module or class as a phase, in the thread that trains.
 
     Args:
         owner: the module or class.
         attribute: name of the function in it.
-        begins: called with the arguments.
-        ends: called with what `begins` returned, unless that was None; also when the function raises.
-        compiling: whether a compiler traces the code, which then must see nothing of us.
-    Returns: the switch of the hook.
+        phase: a key of PHASES.
+        told: called with the function's arguments before it.
     Raises: AttributeError where there is no such function, which is another version's then.
+    """
+    original = getattr(owner, attribute)
+    switch = Switch(f"{owner.__name__}.{attribute}")
+    add = STATE.add
+
+    @functools.wraps(original)
+    def hooked(*args: Any, **kwargs: Any) -> Any:
+        if get_ident() != STATE.owner:
+            return original(*args, **kwargs)
+        if told is not None and switch.on:
+            try:
+                told(*args, **kwargs)
+            except Exception as error:
+                switch.off(error)
+        add((ENTER, perf_counter_ns(), phase))
+        try:
+            return original(*args, **kwargs)
+        finally:
+            add((LEAVE, perf_counter_ns(), phase))
+
+    setattr(owner, attribute, hooked)
+
+
+def before(owner: Any, attribute: str, tell: Callable[..., None]) -> None:
+    """Have something called with the arguments of a function before it.
+
+    Raises: AttributeError where there is no such function.
     """
     original = getattr(owner, attribute)
     switch = Switch(f"{owner.__name__}.{attribute}")
 
     @functools.wraps(original)
     def hooked(*args: Any, **kwargs: Any) -> Any:
-        if compiling is not None and compiling():
-            return original(*args, **kwargs)
-        begun = None
         if switch.on:
             try:
-                begun = begins(*args, **kwargs)
+                tell(*args, **kwargs)
             except Exception as error:
                 switch.off(error)
-        if begun is None:
-            return original(*args, **kwargs)
-        try:
-            return original(*args, **kwargs)
-        finally:
-            try:
-                ends(begun)
-            except Exception as error:
-                switch.off(error)
+        return original(*args, **kwargs)
 
     setattr(owner, attribute, hooked)
-    return switch
+
+
+def after(owner: Any, attribute: str, tell: Callable[..., None]) -> None:
+    """Have something called with the arguments of a function after it, unless it has raised.
+
+    Raises: AttributeError where there is no such function.
+    """
+    original = getattr(owner, attribute)
+    switch = Switch(f"{owner.__name__}.{attribute}")
+
+    @functools.wraps(original)
+    def hooked(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if switch.on:
+            try:
+                tell(*args, **kwargs)
+            except Exception as error:
+                switch.off(error)
+        return result
+
+    setattr(owner, attribute, hooked)

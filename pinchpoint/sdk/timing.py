@@ -186,7 +186,7 @@ class CollectedRun(Run):
             self.at = now
         if index == _DATA_WAIT:
             cpu = thread_time_ns()
-            into.wait_cpu += cpu - self.wait_cpu_at
+            into.wait_cpu = (into.wait_cpu or 0) + cpu - self.wait_cpu_at
             self.wait_cpu_at = cpu
         if self.between:
             into.end = self.at

@@ -31,12 +31,13 @@ _AT_ONCE = 50
 
 
 class Iteration:
-    """What is known of one step; times in nanoseconds of the performance counter."""
+    """What is known of one step; times in nanoseconds of the performance counter, processor times 0 or None where not measured."""
 
     __slots__ = ("batch", "begin", "cpu_begin", "cpu_end", "end", "number", "spent", "wait_cpu")
 
     def __init__(self) -> None:
-        self.begin = self.end = self.cpu_begin = self.cpu_end = self.wait_cpu = 0
+        self.begin = self.end = self.cpu_begin = self.cpu_end = 0
+        self.wait_cpu: int | None = 0
         self.spent = [0] * len(PHASES)
         self.number: int | None = None
         self.batch: tuple[int | None, ...] = ()
@@ -210,8 +211,9 @@ class Writer:
         spent = step.spent
         # a phase that occurred took time
         parts += [f"{name}{spent[index] / 1e9}" for index, name in _WRITTEN if spent[index] > 0]
-        parts.append(f',"cpu_s":{max(step.cpu_end - step.cpu_begin, 0) / 1e9}')
-        if spent[0]:
+        if step.cpu_end:
+            parts.append(f',"cpu_s":{max(step.cpu_end - step.cpu_begin, 0) / 1e9}')
+        if spent[0] and step.wait_cpu is not None:
             parts.append(f',"data_wait_cpu_s":{max(step.wait_cpu, 0) / 1e9}')
         parts += [f"{name}{value}" for name, value in zip(_BATCH, step.batch) if value is not None]  # noqa: B905 - Python 3.9 has no strict
         parts.append("}\n")

@@ -41,14 +41,9 @@ def _in(unit: bytes) -> float:
 
 
 def _megatron(line: bytes, at: int) -> StepTime | None:
-    """`iteration N/ M | … | elapsed time per iteration (ms): X |`; plain searches, as these logs have millions of such lines."""
-    begin = line.rfind(b"iteration ", max(at - _MOST_BETWEEN, 0), at)
-    slash = line.find(b"/", begin, at)
-    found = _ELAPSED.match(line, at)
-    if begin < 0 or slash < 0 or found is None:
-        return None
-    number = line[begin + 10 : slash].lstrip()
-    return _step(number, found[2], _in(found[1])) if number.isdigit() and len(number) <= 12 else None
+    """`iteration N/ M | … | elapsed time per iteration (ms): X |`; `step_blocks` reads the usual ones of these."""
+    step, time = _ITERATION.search(line, max(at - _MOST_BETWEEN, 0), at), _ELAPSED.match(line, at)
+    return _step(step[1], time[2], _in(time[1])) if step is not None and time is not None else None
 
 
 def _named(line: bytes) -> StepTime | None:
@@ -68,6 +63,7 @@ def _step(step: bytes, value: bytes, unit: float) -> StepTime | None:
 
 
 _MOST_BETWEEN = 450
+_ITERATION = re.compile(rb"iteration {1,12}(\d{1,12})/")
 _MEGATRON = b"elapsed time per iteration ("
 _ELAPSED = re.compile(rb"elapsed time per iteration \((m?s)\): " + _NUMBER)
 #: `iter 100: loss 2.3, time 123.45ms` (nanoGPT), `steps: 10 loss: 1.2 iter time (s): 0.51` (DeepSpeed), `step:9/100 … step_avg:12.3ms`.

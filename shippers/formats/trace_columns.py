@@ -87,8 +87,9 @@ class Columns:
             else:
                 if role in _COLLECTIVES:
                     self.collectives.add(event.name, begin, begin + lasts, args)
-                elif role == "collective_call" and args is not None and args.own_rank is not None:
-                    self.rank = args.own_rank
+                elif role == "collective_call" and args is not None and args.collective is not None:
+                    self.collectives.call(begin, begin + lasts, args)
+                    self.rank = args.own_rank if self.rank is None else self.rank
                 self._count(role, event.name, lasts)
         for role, rows in found.items():
             if role not in ("step", "iteration"):
@@ -103,6 +104,7 @@ class Columns:
         # one after the other, so that no more than one of them is there twice
         start, end, correlation = (np.concatenate([part.pop(0).values for part in parts]) for _ in range(3))
         launch = find_launches(correlation, self._calls[0].values, self._calls[1].values)
+        self.collectives.tell_apart(lambda numbers: find_launches(numbers, self._calls[0].values, self._calls[1].values))
         self._calls = _columns()
         role = np.repeat(np.arange(len(DEVICE)), sizes)
         computes, copies = role == DEVICE.index("compute"), (role == DEVICE.index("h2d")) | (role == DEVICE.index("memcpy"))

@@ -30,7 +30,8 @@ _NO_NUMBER = re.compile(rb"([:,\[]\s*)-?(?:NaN|nan|Infinity|inf)(?=\s*[,}\]])")
 
 
 class Args(msgspec.Struct, gc=False, rename={"group": "Process Group Name", "ranks": "Process Group Ranks", "own_rank": "Rank",
-                                          "elements": "In msg nelems", "dimensions": "Input Dims"}):
+                                          "elements": "In msg nelems", "dimensions": "Input Dims",
+                                          "collective": "Collective name"}):
     """What is read of the arguments of an event."""
 
     correlation: int | None = None
@@ -45,6 +46,8 @@ class Args(msgspec.Struct, gc=False, rename={"group": "Process Group Name", "ran
     """Of the process, on calls of a collective."""
     elements: int | None = None
     """How many it sends."""
+    collective: str | None = None
+    """What a call of a collective does."""
     dimensions: msgspec.Raw = msgspec.Raw(b"")
     """Of what an operator is given, as it stands there."""
 

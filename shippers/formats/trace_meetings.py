@@ -2,11 +2,13 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shippers.formats.intervals import Intervals
+from shippers.formats.intervals import Floats, Intervals
 from shippers.formats.trace_events import Args
 
 Integers = NDArray[np.int64]
@@ -30,27 +32,64 @@ class Meetings:
     left: dict[Key, int]
 
 
+class _One(NamedTuple):
+    """One collective as it was recorded."""
+
+    begin: float
+    end: float
+    group: str
+    operation: str
+    """With its size; empty for what not all leave together."""
+    correlation: int
+    """Negative where it has none."""
+
+
 class Collectives:
     """Collectives as they are read, before anybody knows where steps begin; times in microseconds of the trace's clock."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[float, float, str, str]] = []
+        self._found: list[_One] = []
+        self._calls: list[_One] = []
         self._operations: dict[str, str] = {}
 
     def add(self, name: str, begin: float, end: float, args: Args | None) -> None:
-        """Take in a kernel or a span on the host; what is no collective that all leave together is passed over."""
+        """Take in a kernel or a span on the host."""
+        if len(self._found) < _MOST:
+            self._found.append(self._one(name, begin, end, args))
+
+    def call(self, begin: float, end: float, args: Args) -> None:
+        """Take in a call on the host, which says what the kernels do that it launches."""
+        if len(self._calls) < _MOST:
+            self._calls.append(self._one(args.collective or "", begin, end, args))
+
+    def tell_apart(self, launches: Callable[[Floats], Floats]) -> None:
+        """Let calls say what kernels do: names of kernels of RCCL and of newer NCCL often do not tell.
+
+        Args:
+            launches: gives the time at which the kernel of each correlation was launched, NaN where the trace does not tell.
+        """
+        if not self._calls or not self._found:
+            return
+        calls = sorted(self._calls)
+        begins = np.array([call.begin for call in calls])
+        launched = launches(np.array([one.correlation for one in self._found], float))
+        for number, place in enumerate(np.searchsorted(begins, launched, side="right") - 1):
+            # NaN sorts behind every number, and is before no end
+            if place >= 0 and launched[number] <= calls[place].end:
+                self._found[number] = self._found[number]._replace(group=calls[place].group, operation=calls[place].operation)
+
+    def _one(self, name: str, begin: float, end: float, args: Args | None) -> _One:
         operation = self._operations.get(name)
         if operation is None:
             word = _TOGETHER.search(name)
             operation = word[0].replace("_", "").lower() if word else ""
             if len(self._operations) < _MOST:
                 self._operations[name] = operation
-        if operation and len(self._found) < _MOST:
-            if args is None:
-                self._found.append((begin, end, "", operation))
-                return
-            size = args.elements or bytes(args.dimensions)[:100]
-            self._found.append((begin, end, f"{args.group or ''} {args.ranks or ''}", f"{operation} {size!r}"))
+        if args is None:
+            return _One(begin, end, "", operation, -1)
+        size = args.elements or bytes(args.dimensions)[:100]
+        return _One(begin, end, f"{args.group or ''} {args.ranks or ''}", f"{operation} {size!r}" if operation else "",
+                    -1 if args.correlation is None else args.correlation)
 
     def meetings(self, rank: int, numbers: list[int], limits: Intervals, base_ns: int) -> Meetings:
         """Those inside of steps, numbered within each.
@@ -64,7 +103,7 @@ class Collectives:
         entered: dict[Key, int] = {}
         left: dict[Key, int] = {}
         count: dict[tuple[str, str, int], int] = {}
-        for begin, end, group, operation in sorted(self._found):
+        for begin, end, group, operation, _ in sorted(one for one in self._found if one.operation):
             # what is asked for in a step may end in the next one
             place = int(np.searchsorted(limits[0], begin, side="right")) - 1
             if place < 0 or begin > limits[1][place]:

@@ -211,6 +211,30 @@ def test_a_teacher_without_gradients_is_no_evaluation(tmp_path: Path) -> None:
     assert sum(done.seconds("evaluation")) == 0
 
 
+def test_models_are_copied_and_pickled_as_ever(tmp_path: Path) -> None:
+    """Nothing of ours is in what is saved, though the class is hooked; not even where the class itself is pickled."""
+    done = both(tmp_path, """
+        import copy, pickle
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(6):
+            loss = copy.deepcopy(net)(torch.ones(2, 16)).sum() + net(torch.ones(2, 16)).sum()
+            loss.backward()
+            optimizer.step()
+            show(loss)
+        print(__import__("hashlib").sha256(pickle.dumps(net)).hexdigest(), sorted(vars(net)), b"pinchpoint" in pickle.dumps(net))
+        hooked = Net.__dict__.get("__call__")
+        print(hooked is not None, file=sys.stderr) if "pinchpoint" in sys.modules else print(True, file=sys.stderr)
+        whole = pickle.dumps(hooked)
+        print(b"pinchpoint" in whole, pickle.loads(whole) in (None, nn.Module.__call__))
+        torch.save(net, "net.pt")
+        show(torch.load("net.pt", weights_only=False).eval()(torch.ones(2, 16)).sum())
+    """)
+
+    assert done.err == "True\n"
+    assert all(done.seconds("forward"))
+
+
 def test_saving_is_a_checkpoint(tmp_path: Path) -> None:
     """Its time lengthens the step before, and its file is marked."""
     done = both(tmp_path, """
