@@ -127,3 +127,20 @@ def test_a_counter_that_jumps_counts_once(tmp_path):
     steps = [row["step"] for kind, batch in open_input(log) if kind == "step" for row in batch.to_pylist()]
 
     assert steps == [1, 2, 900_000, 3]
+
+
+@pytest.mark.parametrize("lines", [
+    "".join(f" iteration {n}/ 9 | elapsed time per iteration (ms): 1000.0 |\ntime (ms) | forward-compute: 300.0 |\n"
+            for n in range(1, 70_001)),
+    "".join(f"iter {n}: loss 2.0, time 50.0ms\n" for n in range(1, 70_001))], ids=["as a block, with timers", "line by line"])
+def test_long_logs_come_whole(tmp_path, lines):
+    """In batches of bounded size, each step once, and none without its timers."""
+    log = tmp_path / "run.out"
+    log.write_text(lines)
+    batches = [batch for kind, batch in open_input(log) if kind == "step"]
+    steps = [step for batch in batches for step in batch.column("step").to_pylist()]
+    forward = [batch.column("phase.forward_s").to_pylist() for batch in batches]
+
+    assert steps == list(range(1, 70_001))
+    assert max(batch.num_rows for batch in batches) <= 65_536
+    assert {value for part in forward for value in part} == ({0.3} if "forward" in lines else {None})
