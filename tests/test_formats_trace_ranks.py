@@ -179,3 +179,28 @@ def test_a_clock_that_may_be_right_is_left_alone(tmp_path):
         paths.append(write(tmp_path / f"{rank}", events, rank))
 
     assert meet(read(*paths)).offset_ns.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("elements", "cause"), [(30_000_000, "collectives_wait"), (900_000_000, "communication_bound")])
+def test_slow_links_are_told_from_much_to_send(tmp_path, elements, cause):
+    """By what a link carried: 60 MB in 30 ms are far less than any link gives, 1.8 GB are as much as the best do."""
+    events = []
+    for step in range(STEPS):
+        begin = 1000.0 + STEP_US * step
+        events += [event(f"ProfilerStep#{step}", "user_annotation", begin, STEP_US), event("gemm", "kernel", begin, 69_000),
+                   event("ncclDevKernel_AllReduce_Sum_bf16_RING_LL", "kernel", begin + 70_000, 30_000, **{
+                       "Process Group Name": "0", "In msg nelems": elements, "dtype": "BFloat16", "Group size": 8})]
+    incident = answer(write(tmp_path / "t.json", events, 0))["incidents"][0]
+
+    assert [one["cause"] for one in incident["causes"]] == [cause]
+    assert incident["causes"][0]["lost_seconds"] == pytest.approx(STEPS * 0.03, rel=0.01)
+
+
+def test_a_device_that_waits_for_the_host_between_long_kernels(tmp_path):
+    """Half of the time idle is no healthy run, however long its kernels are."""
+    events = []
+    for step in range(STEPS):
+        begin = 1000.0 + STEP_US * step
+        events += [event(f"ProfilerStep#{step}", "user_annotation", begin, STEP_US), event("gemm", "kernel", begin, 45_000)]
+
+    assert answer(write(tmp_path / "t.json", events, 0))["incidents"][0]["causes"][0]["cause"] == "host_bound"

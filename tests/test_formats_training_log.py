@@ -138,3 +138,20 @@ def test_an_error_before_the_first_step_of_a_long_log_does_not_hide_the_steps(tm
     assert detect(path).name == "training_log"
     path.write_text("\n".join(path.read_text().splitlines()[:100]))
     assert detect(path).name == "job_errors"
+
+
+@pytest.mark.parametrize("lines", [
+    "".join(f" iteration {n}/ 9 | elapsed time per iteration (ms): 1000.0 |\ntime (ms) | forward-compute: 300.0 |\n"
+            for n in range(1, 70_001)),
+    "".join(f"iter {n}: loss 2.0, time 50.0ms\n" for n in range(1, 70_001))], ids=["as a block, with timers", "line by line"])
+def test_long_logs_come_whole(tmp_path, lines):
+    """In batches of bounded size, each step once, and none without its timers."""
+    log = tmp_path / "run.out"
+    log.write_text(lines)
+    batches = [batch for kind, batch in open_input(log) if kind == "step"]
+    steps = [step for batch in batches for step in batch.column("step").to_pylist()]
+    forward = [batch.column("phase.forward_s").to_pylist() for batch in batches]
+
+    assert steps == list(range(1, 70_001))
+    assert max(batch.num_rows for batch in batches) <= 65_536
+    assert {value for part in forward for value in part} == ({0.3} if "forward" in lines else {None})

@@ -36,3 +36,11 @@ def transfer_ratio(scope: Scope) -> float | None:
     known = [share for trace in scope.entities("trace")
              if (share := trace.mean("trace.collective_transfer_ratio", scope.inside)) is not None]
     return float(np.median(known)) if len(known) > 1 else None
+
+
+@fact("collective.bus_bytes_per_s", "bytes/s", "profiler traces that tell the sizes of collectives (PyTorch 2.3 and later)")
+def bus_bytes_per_s(scope: Scope) -> float | None:
+    """What a link carried while large collectives ran, waiting for other ranks included; the median rank."""
+    rates = [trace.mean("trace.collective_bus_bytes_per_s", scope.inside) for trace in scope.entities("trace")]
+    known = [rate for rate in rates if rate is not None]
+    return float(np.median(known)) if known else None

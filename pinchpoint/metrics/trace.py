@@ -18,6 +18,8 @@ TRACE = (
            "share of its steps in which a rank waits in a collective for the last one", _RANKS),
     Metric("trace.collective_transfer_ratio", "trace", "gauge", "ratio", "share of its steps in collectives that all ranks have entered",
            _RANKS),
+    Metric("trace.collective_bus_bytes_per_s", "trace", "gauge", "bytes/s",
+           "what a link carried while large collectives ran, waiting included", "nccl-tests, busbw"),
     Metric("trace.last_ratio", "trace", "gauge", "ratio", "share of the collectives to which the rank came last", _RANKS),
     Metric("trace.late_ratio", "trace", "gauge", "ratio",
            "share of its steps by which the rank came after the middle of the others", _RANKS),

@@ -55,6 +55,9 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     reading.meetings.append(columns.collectives.meetings(about.rank or 0, numbers, limits, about.base_ns))
     yield from _steps(timeline, about, numbers, limits)
     metrics = {"trace.single_process_loader": float(columns.single_process_loader), **_metrics(timeline, limits, columns.steps)}
+    carried = columns.collectives.bus_bytes_per_s()
+    if carried is not None:
+        metrics["trace.collective_bus_bytes_per_s"] = carried
     yield "metric", records.batch("metric", {
         "@timestamp": [round(float(limits[0][0]) * 1000) + about.base_ns],
         "event.id": [records.content_id("trace", about.rank, limits[0][0])], "run.id": ["trace"], "entity.kind": ["trace"],

@@ -31,7 +31,8 @@ _NO_NUMBER = re.compile(rb"([:,\[]\s*)-?(?:NaN|nan|Infinity|inf)(?=\s*[,}\]])")
 
 class Args(msgspec.Struct, gc=False, rename={"group": "Process Group Name", "ranks": "Process Group Ranks", "own_rank": "Rank",
                                           "elements": "In msg nelems", "dimensions": "Input Dims",
-                                          "collective": "Collective name"}):
+                                          "collective": "Collective name",
+                                          "group_size": "Group size"}):
     """What is read of the arguments of an event."""
 
     correlation: int | None = None
@@ -48,6 +49,10 @@ class Args(msgspec.Struct, gc=False, rename={"group": "Process Group Name", "ran
     """How many it sends."""
     collective: str | None = None
     """What a call of a collective does."""
+    dtype: str | None = None
+    """Of its elements."""
+    group_size: int | None = None
+    """How many ranks take part."""
     dimensions: msgspec.Raw = msgspec.Raw(b"")
     """Of what an operator is given, as it stands there."""
 

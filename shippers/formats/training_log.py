@@ -1,6 +1,7 @@
 """Logs of trainers (Megatron-LM, DeepSpeed, NeMo, nanoGPT and their kin): the time of each step, and the timers printed beside it."""
 
 import re
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,9 +52,7 @@ class _Log:
         self._count = 0
         self._last: int | None = None
         #: Of each line: the step, its seconds, and how many steps it sums up; timers of those that have any, by their place.
-        self._steps: list[int] = []
-        self._seconds: list[float] = []
-        self._times: list[int] = []
+        self._steps, self._seconds, self._times = array("q"), array("d"), array("q")
         self._timers: dict[int, dict[str, float]] = {}
         #: Seconds from the beginning to the first of these lines.
         self._begin_s = 0.0
@@ -84,9 +83,9 @@ class _Log:
         times[self._count + np.cumsum(times) > _MOST_REPEATED] = 1
         self._last = int(steps[-1])
         self._count += int(times.sum())
-        self._steps += steps.tolist()
-        self._seconds += seconds.tolist()
-        self._times += times.tolist()
+        self._steps.frombytes(steps.tobytes())
+        self._seconds.frombytes(seconds.tobytes())
+        self._times.frombytes(times.tobytes())
         self.now_s += float(seconds @ times)
 
     def add_timers(self, found: Timers) -> None:
@@ -116,7 +115,8 @@ class _Log:
                 "run.id": pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array([self.run])).cast(pa.string()),
                 "rank": np.zeros(size, np.int64), "step": steps[part], "duration_s": duration[part],
                 **{f"phase.{name}_s": values[part] for name, values in phases.items()}})
-        self._steps, self._seconds, self._times, self._timers, self._begin_s = [], [], [], {}, self.now_s
+        self._steps, self._seconds, self._times = array("q"), array("d"), array("q")
+        self._timers, self._begin_s = {}, self.now_s
 
     def _phases(self, seconds: Floats) -> dict[str, Floats]:
         """Seconds of each phase of the step of each line, of those that any timer tells; sums for the whole log beside it."""
@@ -152,15 +152,19 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
         done = 0
         for place in [*np.flatnonzero(~found.is_step).tolist(), len(found.start)]:
             if done < place:
+                # not before the next step: until then timers of the last one may come
+                if len(log) >= MOST_ROWS:
+                    yield from log.batches()
                 log.extend(found.step[done:place], found.seconds[done:place])
             done = place + 1
             if place < len(found.start):
                 line = block[found.start[place] : found.end[place]]
-                _read_line(line, log, errors)
+                told_of = parse_line(line)
+                if type(told_of) is StepTime and len(log) >= MOST_ROWS:
+                    yield from log.batches()
+                _take_in(line, told_of, log, errors)
                 if b" ..." in line:
                     _read_setting(line, reading)
-        if len(log) >= MOST_ROWS:
-            yield from log.batches()
     if len(log):
         yield from log.batches()
     yield from errors.batches()
@@ -169,8 +173,7 @@ def read(path: Path, reading: Reading) -> Iterator[Batch]:
     reading.notes.append("its lines carry no times of day that are used: steps lie end to end, what happened between them is not seen")
 
 
-def _read_line(line: bytes, log: _Log, errors: JobErrors) -> None:
-    found = parse_line(line)
+def _take_in(line: bytes, found: StepTime | Timers | None, log: _Log, errors: JobErrors) -> None:
     if type(found) is StepTime:
         log.add(found)
     elif type(found) is Timers:
