@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 BAR_RATIO = 0.005
 STEPS = 7
-#: The writer writes within two of its beats of 0.2 s.
-SETTLE_S = 0.45
+#: The writer writes within two of its beats of a second.
+SETTLE_S = 2.1
 
 
 class Hooks:
@@ -81,7 +81,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    batch = 64
+    batch = 32
     data = torch.utils.data.TensorDataset(torch.randn(batch * STEPS, 64), torch.zeros(batch * STEPS, dtype=torch.long))
     loader = torch.utils.data.DataLoader(data, batch_size=batch)
     loss_of = nn.CrossEntropyLoss()

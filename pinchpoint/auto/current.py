@@ -11,7 +11,6 @@ from pinchpoint.auto import noting, trouble
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pinchpoint.auto.loop import Loop
     from pinchpoint.auto.recording import Recorder
 
 _recorder: Recorder | None = None
@@ -36,11 +35,6 @@ def begins(claim: bool = False) -> bool:
         _off = True
         trouble.turned_off("all", error)
     return not _off
-
-
-def loop() -> Loop | None:
-    """What is known of the training so far."""
-    return None if _recorder is None else _recorder.loop
 
 
 def stepped() -> None:

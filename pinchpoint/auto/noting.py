@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     STEPPED,  # and that it has ended
 ) = range(18)
 
-#: More notes than a second of quick steps leaves; the oldest are dropped when nobody reads them, as before anything has trained.
+#: More notes than a second of the quickest steps leaves; the oldest are dropped when nobody reads them, as before anything has trained.
 _MOST = 20_000
 
 

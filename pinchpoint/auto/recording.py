@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class Recorder(Writer):
     """The writer of one process, which reads the notes before it writes."""
 
+    # a thread that wakes up finds cold caches, so many steps at once cost less
+    write_every_s = 1.0
+
     def __init__(self, place: Place, at_exit: Callable[[], None]) -> None:
         super().__init__(place, at_exit)
         self.loop = Loop(self.put)

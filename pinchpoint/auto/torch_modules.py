@@ -1,7 +1,7 @@
 """Time the outermost calls of PyTorch models.
 
-Which classes are called outermost is learned in the first steps; from then on only those are hooked, so that their parts run at full
-speed, and tracebacks are longer by one frame. Instances are never changed: they may be copied, pickled and compiled.
+Which classes are called outermost is learned from the first calls with gradients; from then on only those are hooked, so that their
+parts run at full speed, and tracebacks are longer by one frame. Instances are never changed: they may be copied, pickled and compiled.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from threading import get_ident
 from time import perf_counter_ns
 from types import MethodType
 
-from pinchpoint.auto.current import begins, loop
+from pinchpoint.auto.current import begins
 from pinchpoint.auto.noting import FORWARD, FORWARDED, STATE
 from pinchpoint.auto.wrapping import Switch, before
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_LEARN_STEPS = 3
+_LEARN_CALLS = 20
 
 _switch = Switch("torch.nn.Module")
 _add = STATE.add
@@ -30,6 +30,7 @@ _call: Callable[..., Any]
 _compiling: Callable[[], bool]
 _grad_enabled: Callable[[], bool]
 _roots: set[type] = set()
+_learned = 0
 _inside = False  # in an outermost model of the thread that trains
 
 
@@ -69,7 +70,7 @@ def keep_unpatched(utils: Any) -> None:
 
 
 def call_learning(self: Any, *args: Any, **kwargs: Any) -> Any:
-    """Stands in for `Module.__call__` during the first steps."""
+    """Stands in for `Module.__call__` during the first calls."""
     if _inside or _compiling():
         return _call(self, *args, **kwargs)
     _learn(self)
@@ -122,12 +123,13 @@ def _timed(call: Callable[..., Any], model: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _learn(model: Any) -> None:
+    global _learned
     try:
         kind = type(model)
         if get_ident() == STATE.owner and kind.__call__ is call_learning and kind is not _module and any(True for _ in model.parameters()):
             _roots.add(kind)  # what has no parameters is a loss or the like: too small to time
-        known = loop()
-        if known is not None and known.steps >= _LEARN_STEPS:
+        _learned += _grad_enabled()
+        if _learned > _LEARN_CALLS:
             _end_learning()
     except Exception as error:
         _switch.off(error)

@@ -24,7 +24,6 @@ _BATCH = (',"samples":', ',"tokens":', ',"batch_bytes":', ',"epoch":')
 #: Records that wait for the disk; beyond that the oldest are dropped and counted.
 MOST_WAITING = 16_384
 MOST_BYTES = 1 << 30
-_WRITE_EVERY_S = 0.2
 _CLOSE_WITHIN_S = 2.0
 #: Lines formatted in one go: the training thread may wait that long for the interpreter, some hundred microseconds.
 _AT_ONCE = 50
@@ -55,6 +54,8 @@ class Mark(NamedTuple):
 
 class Writer:
     """The file of one process; it appears with the first record, and its lock is held as long as it may grow."""
+
+    write_every_s = 0.2
 
     def __init__(self, place: Place, at_exit: Callable[[], None]) -> None:
         self._place = place
@@ -118,7 +119,7 @@ class Writer:
 
     def _work(self) -> None:
         while not self._closing:
-            self._wake.wait(_WRITE_EVERY_S)
+            self._wake.wait(self.write_every_s)
             self._write_all()
 
     def close(self) -> None:
