@@ -35,10 +35,9 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
     starts = np.arange(first, last + ns, ns, dtype=np.int64)
     inside = (times >= first) & (times <= last)
     window_of = (times - first) // ns
-    table = features.select(["entity.kind", "entity.id", "host.name", "rank", "run.workload", "slow_steps", "labels"])
+    table = features.select(["entity.kind", "entity.id", "host.name", "rank", "run.workload", "labels"])
     keys: list[tuple[str, str, str]] = []
     about: dict[tuple[str, str, str], dict[str, Any]] = {}
-    slow: dict[tuple[int, int], SlowStep] = {}
     lines: dict[tuple[int, str], dict[str, Line]] = {}
     workload = None
     for row, record in enumerate(table.to_pylist()):
@@ -54,8 +53,6 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
             said = lines.setdefault((int(window_of[row]), line.kind), {})
             if (line.host or "") in said or len(said) < quotes.MOST_HOSTS:
                 said[line.host or ""] = line
-        for step in record["slow_steps"] or ():
-            slow[int(window_of[row]), step["step"]] = SlowStep(int(window_of[row]), step["step"], step["duration_s"], step["phase"])
     series: dict[tuple[str, str, str], dict[str, Floats]] = {key: {} for key in about}
     series |= _series(features.column("features"), keys, inside, window_of, len(starts))
     entities = [Entity(kind, identity, host or None, about[key]["rank"], about[key]["labels"], series[key])
@@ -66,9 +63,23 @@ def build(run_id: str, features: pa.Table, events: Iterable[Event], window_s: fl
             others.setdefault(entity.kind, []).append(entity)
     view = RunView(run_id, workload, window_s, starts, _run_series(entities, starts, ns),
                    sorted((entity for entity in entities if entity.kind == "rank"), key=lambda entity: entity.rank or 0),
-                   others, told_once(events, others.get("gpu", [])), [slow[key] for key in sorted(slow)],
+                   others, told_once(events, others.get("gpu", [])), _slow_steps(features.column("slow_steps"), inside, window_of),
                    lines=[line for key in sorted(lines) for _, line in sorted(lines[key].items())])
     return dataclasses.replace(view, placed=place(view))
+
+
+def _slow_steps(lists: pa.ChunkedArray, inside: Booleans, window_of: Integers) -> list[SlowStep]:
+    """The longest steps, in order of window and number; of repeated ones the last counts."""
+    whole = lists.combine_chunks()
+    if not len(whole):
+        return []
+    row = np.repeat(np.arange(len(whole)), np.asarray(pc.fill_null(pc.list_value_length(whole), 0)))
+    steps = pc.list_flatten(whole)
+    kept = inside[row]
+    columns = [pc.struct_field(steps, name).filter(pa.array(kept)).to_pylist() for name in ("step", "duration_s", "phase")]
+    found = {(window, step): SlowStep(window, step, duration_s, phase)
+             for window, step, duration_s, phase in zip(window_of[row[kept]].tolist(), *columns, strict=True)}
+    return [found[key] for key in sorted(found)]
 
 
 def _series(maps: pa.ChunkedArray, keys: list[tuple[str, str, str]], inside: Booleans, window_of: Integers, windows: int,
