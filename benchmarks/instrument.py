@@ -3,7 +3,7 @@
     make bench-instrument
 
 One process trains in blocks of a few steps with and without hooks, in the order ABBA, so that a busy machine slows both alike. Between
-blocks the hooks are taken out and put back, not only switched off; the step after that is left out, for it finds cold caches. Steps are
+blocks the hooks are taken out and put back, not only switched off; the first steps after that are left out. Steps are
 measured by the processor time of the training thread, which computes all the time; so others on the machine disturb less. The thread that
 writes the records is measured likewise, and counted as if the training waited for all of it.
 """
@@ -23,7 +23,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 BAR_RATIO = 0.005
-STEPS = 7
+STEPS = 20
+#: Left out after hooks are exchanged: caches are cold, and the interpreter has to specialise its code anew.
+SKIPPED = 8
 #: The writer writes within two of its beats of a second.
 SETTLE_S = 2.1
 
@@ -103,7 +105,7 @@ def measure(rounds: int) -> dict[str, Any]:
     def block(on: bool) -> float:
         hooks.use(on)
         train()
-        return statistics.median(took[1:])
+        return statistics.median(took[SKIPPED:])
 
     plain: list[float] = []
     hooked: list[float] = []
@@ -124,7 +126,7 @@ def measure(rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=150)
     parser.add_argument("--format", choices=["table", "json"], default="table")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
