@@ -1,7 +1,5 @@
 """Where recorded inputs lie while they are analysed: the answer is the same in memory and on disk, and nothing stays behind."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -52,15 +50,3 @@ def test_nothing_stays_behind():
     with pytest.raises(UsageError, match="no store at"):
         open_store(urls[0])
     assert not Path(urls[1]).exists()
-
-
-def test_pandas_is_not_loaded_and_can_be(tmp_path):
-    """Arrow looks for it once, in vain; whoever wants it gets it."""
-    log = tmp_path / "run.log"
-    log.write_text("".join(f"iter {n}: loss 2.0, time 50.0ms\n" for n in range(50)))
-    code = ("import sys\nfrom click.testing import CliRunner\nfrom shippers.diagnose import diagnose\n"
-            f"print(CliRunner().invoke(diagnose, [{str(log)!r}]).exit_code, 'pandas' in sys.modules)\n"
-            "import pandas\nprint(len(pandas.DataFrame({'a': [1]})))\n")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout.split() == ["0", "False", "1"]
