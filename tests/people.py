@@ -3,7 +3,6 @@
 import fcntl
 import os
 import pty
-import select
 import signal
 import struct
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pinchpoint
+from shippers.readable import is_readable
 
 ROOT = str(Path(pinchpoint.__file__).parent.parent)
 WATCH = [sys.executable, "-c", f"import sys; sys.path.insert(0, {ROOT!r})\nfrom shippers.watch.cli import watch\n"
@@ -41,7 +41,7 @@ class Person:
         deadline = time.monotonic() + seconds
         while text not in self.seen:
             assert time.monotonic() < deadline, self.seen
-            if select.select([self._near], [], [], 0.1)[0]:
+            if is_readable(self._near, 0.1):
                 try:
                     self.seen += os.read(self._near, 4096)
                 except OSError:
@@ -52,7 +52,7 @@ class Person:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, self.seen
-            if select.select([self._near], [], [], 0.02)[0]:
+            if is_readable(self._near, 0.02):
                 self.seen += os.read(self._near, 4096)
 
     def is_raw(self) -> bool:
@@ -78,7 +78,7 @@ class Person:
         """How the program ended: its exit status, or minus the number of a signal."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if self._near >= 0 and select.select([self._near], [], [], 0.02)[0]:
+            if self._near >= 0 and is_readable(self._near, 0.02):
                 try:
                     self.seen += os.read(self._near, 4096)
                 except OSError:

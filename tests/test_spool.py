@@ -316,6 +316,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("spool")
     spool = Spool(folder / "spool", 64 * MB, HeldClock())
     reader = spool.input(folder / "one")
+    opened_so_far = [spool]
     sent = 0
     found: list[str] = []
     for step in steps:
@@ -332,8 +333,11 @@ def test_nothing_is_lost_or_doubled_whatever_happens(tmp_path_factory, steps):
                     file.write(os.urandom(7))
             spool = Spool(folder / "spool", 64 * MB, HeldClock())
             reader = spool.input(folder / "one")
+            opened_so_far.append(spool)
 
     assert [f"m-{number:06d}" for number in range(sent)] == found + rest_of(reader)
+    for one in opened_so_far:
+        one.close()
 
 
 _PUSHER = """

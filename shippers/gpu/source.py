@@ -1,7 +1,6 @@
 """Readings and events of the GPUs of this host, as the agent and `watch` take them."""
 
 import collections
-import select
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from shippers.gpu.keeper import Keeper, Pace
 from shippers.gpu.news import News
 from shippers.gpu.places import ProcessPlaces
 from shippers.gpu.states import GpuState
+from shippers.readable import is_readable
 from shippers.sources.reading import ROOT, Reading
 
 _PARENT = "gpu.parent.uuid"
@@ -94,7 +94,7 @@ class GpuSource:
             # what was learnt is told behind the first readings
             if process is None or (self.state is GpuState.READING and len(self.learnt.keys() | self._lost) >= self._keeper.devices):
                 break
-            select.select([process.fileno()], [], [], min(left_s, 0.2))
+            is_readable(process.fileno(), min(left_s, 0.2))
         self._readings = taken + self._readings
 
     def close(self) -> None:

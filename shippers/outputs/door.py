@@ -3,7 +3,6 @@
 import base64
 import http.client
 import ipaddress
-import select
 import socket
 import ssl
 import urllib.parse
@@ -16,6 +15,7 @@ from pinchpoint.errors import StoreRefused
 from pinchpoint.store.es import trust
 from pinchpoint.store.es.address import PREFIX, Access
 from shippers.outputs.packing import pack
+from shippers.readable import is_readable
 
 _CONNECT_S = 10.0
 _ANSWER_S = 60.0
@@ -140,7 +140,7 @@ class HttpDoor:
 
 def _has_ended(connection: http.client.HTTPConnection) -> bool:
     """Whether the server closed a connection while nothing was asked."""
-    return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])
+    return connection.sock is None or is_readable(connection.sock.fileno(), 0.0)
 
 
 def _unpacked(data: bytes, encoding: str) -> bytes:
