@@ -10,17 +10,17 @@ from pipelines.store_io import LoadRecords, LoadSlices, ReduceSlices, SaveAnswer
 from pipelines.transforms import ExplainRuns, GroupByRun
 
 
-def analyse(pipeline: beam.Pipeline, store_url: str, splits: dict[str, list[Split]], question: Question, run_id: str | None) -> None:
+def analyse(pipeline: beam.Pipeline, store_url: str, splits: dict[str, list[Split]], question: Question) -> None:
     """Records to features to incidents, once: what was analysed before is read as features."""
     fresh = (pipeline
              | "New slices" >> LoadSlices([split for kind in REDUCED for split in splits[kind]])
-             | "To features" >> ReduceSlices(store_url, question.window_s, run_id))
+             | "To features" >> ReduceSlices(store_url, question.window_s))
     fresh | "Keep features" >> SaveFeatures(store_url)
-    past = pipeline | "Past features" >> LoadRecords(store_url, splits["feature"], run_id)
-    events = pipeline | "Events" >> LoadRecords(store_url, splits["event"], run_id)
+    past = pipeline | "Past features" >> LoadRecords(store_url, splits["feature"])
+    events = pipeline | "Events" >> LoadRecords(store_url, splits["event"])
     ((fresh, past, events)
      | "All" >> beam.Flatten()
-     | "By run" >> GroupByRun(fresh, None if run_id is not None else new_from(splits))
+     | "By run" >> GroupByRun(fresh, new_from(splits))
      | "Answers" >> ExplainRuns(question)
      | "Keep answers" >> SaveAnswers(store_url))
 
@@ -36,4 +36,4 @@ def run(store_url: str, splits: dict[str, list[Split]], question: Question, opti
     Raises: KeyError for a runner that `RUNNERS` does not know.
     """
     with beam.Pipeline(runner=RUNNERS[runner], options=options) as pipeline:
-        analyse(pipeline, store_url, splits, question, None)
+        analyse(pipeline, store_url, splits, question)

@@ -30,11 +30,10 @@ class ReduceSlices(beam.PTransform[PCollection[Split], PCollection[pa.RecordBatc
 
     store_url: str
     window_s: float
-    run_id: str | None
 
     def expand(self, splits: PCollection[Split]) -> PCollection[pa.RecordBatch]:
         return (splits
-                | "Reduce" >> beam.FlatMap(slices.reduce, store_url=self.store_url, window_s=self.window_s, run_id=self.run_id)
+                | "Reduce" >> beam.FlatMap(slices.reduce, store_url=self.store_url, window_s=self.window_s, run_id=None)
                 | "Count" >> beam.ParDo(CountFeatures()))
 
 
@@ -51,15 +50,14 @@ class CountFeatures(beam.DoFn):
 
 @dataclasses.dataclass
 class LoadRecords(beam.PTransform[PBegin, PCollection[pa.RecordBatch]]):
-    """Records of one kind as they stand in the store, of one run or of all."""
+    """Records of one kind as they stand in the store."""
 
     store_url: str
     splits: list[Split]
-    run_id: str | None
 
     def expand(self, begin: PBegin) -> PCollection[pa.RecordBatch]:
         return (begin | "Slices" >> LoadSlices(self.splits)
-                | "Read" >> beam.FlatMap(read_whole, store_url=self.store_url, run_id=self.run_id))
+                | "Read" >> beam.FlatMap(read_whole, store_url=self.store_url, run_id=None))
 
 
 @dataclasses.dataclass

@@ -19,8 +19,8 @@ class GroupByRun(beam.PTransform[PCollection[pa.RecordBatch], PCollection[tuple[
     """
 
     fresh: PCollection[pa.RecordBatch]
-    runless_from: int | None
-    """From when on what belongs to no run is answered for too, UTC ns; None for never."""
+    runless_from: int
+    """From when on what belongs to no run is answered for too, UTC ns."""
 
     def expand(self, batches: PCollection[pa.RecordBatch]) -> PCollection[tuple[str, Any]]:
         names = self.fresh | "Runs" >> beam.FlatMap(runs.runs_of) | "Each run once" >> beam.Distinct()
